@@ -1,0 +1,1 @@
+"""Loops: sampling, rollouts, PPO, fitting, checkpoints, and what watches them."""

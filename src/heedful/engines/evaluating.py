@@ -1,0 +1,183 @@
+"""Before and after on the same held-out prompts: answers, judged outcomes, and the summary with its intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import JsonValue
+
+from heedful.engines.answering import answer
+from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary, pair_accuracy, win_summary
+from heedful.engines.map import map_shards
+from heedful.engines.selecting import chosen_prompts
+from heedful.models.opening import open_generator
+from heedful.models.policy import LanguagePolicy, Reference, fixed_reference
+from heedful.models.reward import load_reward_model
+from heedful.numerics.statistics import rouge_l
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Completion, Outcome, Prompt, PromptRecord
+from heedful.worlds import get_world
+
+if TYPE_CHECKING:
+    from heedful.stages.evaluate import Config
+
+Measure = Callable[[Sequence[Completion]], dict[str, list[float]]]
+Side = Literal["before", "after"]
+
+
+def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
+    """Run `evaluate` as its settings say; see `stages/evaluate.py`."""
+    prompts = chosen_prompts(inputs["prompts"], config.split, config.where, config.limit)
+    answers = _both_answers(config, inputs, out, prompts, seed)
+    measures = _measures(config, inputs)
+    outcomes = [row for side in answers for row in _outcomes(side, answers[side], measures, out)]
+    out.write("outcomes", outcomes)
+    summary = _summary(config, inputs, outcomes, seed)
+    out.write_json("summary.json", summary)
+    return out.finish(metrics=_headline(summary))
+
+
+def _both_answers(
+    config: Config, inputs: Mapping[str, Artifact], out: Workspace, prompts: list[PromptRecord], seed: int
+) -> dict[Side, list[Completion]]:
+    before, after = (
+        open_generator(inputs[side].path / "model", temperature=config.temperature, precision=config.precision)
+        for side in ("before", "after")
+    )
+    return {
+        "before": _answers(config, "before", before, None, prompts, out, seed),
+        "after": _answers(config, "after", after, fixed_reference(before), prompts, out, seed),
+    }
+
+
+def _answers(
+    config: Config,
+    side: Side,
+    policy: LanguagePolicy,
+    reference: Reference | None,
+    prompts: list[PromptRecord],
+    out: Workspace,
+    seed: int,
+) -> list[Completion]:
+    def shard(rows: Sequence[PromptRecord]) -> list[Completion]:
+        return answer(
+            policy,
+            rows,
+            num_completions=config.num_completions,
+            max_new_tokens=config.max_new_tokens,
+            seed=derive_seed(seed, side),
+            reference=reference,
+        )
+
+    return map_shards(prompts, shard, Completion, out, name=f"answers-{side}")
+
+
+def _measures(config: Config, inputs: Mapping[str, Artifact]) -> list[Measure]:
+    measures: list[Measure] = [_length]
+    if config.world is not None:
+        measures.append(_gold(config.world))
+    if "reward" in inputs:
+        reward = load_reward_model(inputs["reward"].path / "model")
+        measures.append(lambda rows: {"reward": [float(s) for s in reward.score(*_texts(rows))]})
+    for role, name in (("classifier", "toxicity"), ("watcher", "toxicity_watched")):
+        if role in inputs:
+            measures.append(_unwanted(inputs[role], name))
+    if config.reference is not None:
+        measures.append(_rouge(config.reference))
+    return measures
+
+
+def _texts(rows: Sequence[Completion]) -> tuple[list[Prompt], list[str]]:
+    return [row.prompt for row in rows], [row.completion for row in rows]
+
+
+def _length(rows: Sequence[Completion]) -> dict[str, list[float]]:
+    return {"length": [float(row.num_tokens or 0) for row in rows], "finished": [float(row.finished) for row in rows]}
+
+
+def _gold(name: str) -> Measure:
+    world = get_world(name)
+
+    def measure(rows: Sequence[Completion]) -> dict[str, list[float]]:
+        prompts, texts = _texts(rows)
+        utility = [world.utility(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+        return world.outcomes(prompts, texts) | {GOLD_UTILITY: utility}
+
+    return measure
+
+
+def _unwanted(artifact: Artifact, name: str) -> Measure:
+    classifier = load_reward_model(artifact.path / "model")
+    return lambda rows: {name: classifier.probability_unwanted(*_texts(rows))}
+
+
+def _rouge(key: str) -> Measure:
+    def best(row: Completion) -> float:
+        given = row.meta[key]
+        references = [str(text) for text in given] if isinstance(given, list) else [str(given)]
+        return max(rouge_l(row.completion, reference) for reference in references)
+
+    return lambda rows: {"rouge_l": [best(row) for row in rows]}
+
+
+def _outcomes(side: Side, answers: list[Completion], measures: Sequence[Measure], out: Workspace) -> list[Outcome]:
+    def shard(rows: Sequence[Completion]) -> list[Outcome]:
+        columns: dict[str, list[float]] = {}
+        for measure in measures:
+            columns |= measure(rows)
+        return [
+            Outcome(
+                prompt_id=row.prompt_id,
+                prompt=row.prompt,
+                completion=row.completion,
+                model=side,
+                index=row.index,
+                outcomes={name: values[i] for name, values in columns.items()},
+                meta={"kl": row.meta["kl"]} if "kl" in row.meta else {},
+            )
+            for i, row in enumerate(rows)
+        ]
+
+    return map_shards(answers, shard, Outcome, out, name=f"outcomes-{side}", shard_rows=512)
+
+
+def _summary(
+    config: Config, inputs: Mapping[str, Artifact], outcomes: list[Outcome], seed: int
+) -> dict[str, JsonValue]:
+    draws = config.resamples
+    summary: dict[str, JsonValue] = {
+        "outcomes": outcome_summary(outcomes, by=_judges(config, inputs), seed=seed, draws=draws),
+        "win_rate": win_summary(outcomes, by=config.win_by, seed=seed, draws=draws),
+        "kl": kl_summary(outcomes, seed=seed, draws=draws),
+    }
+    if config.world is not None and "reward" in inputs:
+        summary["reward_model"] = pair_accuracy(outcomes, seed=seed, draws=draws)
+    return summary
+
+
+def _judges(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Name who judged each outcome."""
+    judges = {}
+    for role, name in (("classifier", "toxicity"), ("watcher", "toxicity_watched"), ("reward", "reward")):
+        if role in inputs:
+            judges[name] = str(
+                json.loads(inputs[role].file("reward.json").read_text(encoding="utf-8")).get("name", role)
+            )
+    if "classifier" in inputs or config.world is None:
+        return judges
+    return judges | {name: "gold" for name in ("helpfulness", "honesty", "toxicity", GOLD_UTILITY)}
+
+
+def _headline(summary: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    headline: dict[str, JsonValue] = {}
+    outcomes = summary["outcomes"]
+    assert isinstance(outcomes, dict)
+    for name, values in outcomes.items():
+        assert isinstance(values, dict)
+        before, after = values["before"], values["after"]
+        assert isinstance(before, dict) and isinstance(after, dict)
+        headline[name] = {"before": before["mean"], "after": after["mean"]}
+    return headline

@@ -1,0 +1,170 @@
+"""Text rollouts: prompts are answered, judged and turned into a table of decisions with rewards.
+
+    reward_t = -kl_coef * kl_t  (+ score on the last real decision)
+
+Old log-probs come from the same forward that training uses, not from the sampler, so that the ratio is 1 before the first step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from heedful.engines.generation import Sampled, sample
+from heedful.errors import HealthError
+from heedful.models.policy import BesideReference, LanguagePolicy, Reference
+from heedful.models.roles import Scorer
+from heedful.models.table import Table
+from heedful.models.trunks import PromptTokens
+from heedful.numerics.kl import AdaptiveKL, FixedKL, k1
+from heedful.numerics.masks import masked_mean
+from heedful.numerics.rewards import missing_eos, shape_rewards
+from heedful.records.types import Prompt
+
+
+@dataclass(frozen=True)
+class RewardSettings:
+    """How scores and KL become rewards. `missing_eos_value` is subtracted from, or replaces, the score of a truncated completion."""
+
+    kl_estimator: Literal["k1", "exact"] = "k1"
+    missing_eos: Literal["subtract", "replace"] = "subtract"
+    missing_eos_value: float = 1.0
+    score_position: Literal["last", "post_eos"] = "last"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The text side of a table: prompts, completions and their scores, in the table's order."""
+
+    prompts: list[Prompt]
+    completions: list[str]
+    scores: list[float]
+
+
+class TextRollout:
+    """Answers prompts with the present policy and returns a table; the answers of the last call stay readable in `answers`.
+
+    Args:
+        kl: the controller; replaced by the caller after each iteration when it adapts.
+    """
+
+    def __init__(
+        self,
+        policy: LanguagePolicy,
+        reference: Reference,
+        scorer: Scorer,
+        *,
+        kl: FixedKL | AdaptiveKL,
+        rewards: RewardSettings,
+        max_new_tokens: int,
+        batch_rows: int = 64,
+        forward_cells: int = 8192,
+    ) -> None:
+        self.policy = policy
+        self.reference = reference
+        self.scorer = scorer
+        self.kl = kl
+        self.rewards = rewards
+        self.max_new_tokens = max_new_tokens
+        self.batch_rows = batch_rows
+        self.forward_cells = forward_cells
+        self.answers = Answers([], [], [])
+
+    def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
+        """Return one row per prompt. `columns` go to the scorer."""
+        context = self.policy.tokens(prompts, room=self.max_new_tokens)
+        sampled = sample(self.policy, context, seeds, max_new_tokens=self.max_new_tokens, batch_rows=self.batch_rows)
+        texts = [
+            self.policy.renderer.completion_text(row[keep].tolist())
+            for row, keep in zip(sampled.actions, sampled.mask, strict=True)
+        ]
+        raw = score_all(self.scorer, prompts, texts, **columns)
+        self.answers = Answers(list(prompts), texts, raw)
+        beside = evaluate_in_parts(self.policy, self.reference, context, sampled, self.forward_cells)
+        return self._table(context, sampled, beside, torch.tensor(raw))
+
+    def _table(self, context: PromptTokens, sampled: Sampled, beside: BesideReference, raw: Tensor) -> Table:
+        settings = self.rewards
+        scores = missing_eos(raw, ~sampled.truncated.cpu(), mode=settings.missing_eos, value=settings.missing_eos_value)
+        scores = scores.to(context.tokens.device)
+        sampled_kl = k1(beside.logprobs, beside.ref_logprobs) * sampled.mask
+        kl = beside.exact_kl if settings.kl_estimator == "exact" else sampled_kl
+        rewards = shape_rewards(scores, kl, sampled.mask, kl_coef=self.kl.kl_coef, position=settings.score_position)
+        return Table(
+            actions=sampled.actions,
+            mask=sampled.mask,
+            logprobs=beside.logprobs,
+            values=beside.values,
+            rewards=rewards,
+            context=context,
+            group=torch.arange(len(context)),
+            truncated=sampled.truncated,
+            ref_logprobs=beside.ref_logprobs,
+            kl=kl,
+            scores=scores,
+            forward_costs=context.lengths + sampled.mask.sum(1),
+            metrics=_metrics(sampled, beside, sampled_kl, raw, rewards, self.kl.kl_coef),
+        )
+
+
+def _metrics(
+    sampled: Sampled, beside: BesideReference, sampled_kl: Tensor, raw: Tensor, rewards: Tensor, kl_coef: float
+) -> dict[str, float]:
+    mask = sampled.mask
+    return {
+        "score_mean": float(raw.mean()),
+        "score_sd": float(raw.std(correction=0)),
+        "reward_mean": float((rewards * mask).sum(1).mean()),
+        "kl_per_token": float(masked_mean(beside.exact_kl, mask)),
+        "kl_per_sequence": float((beside.exact_kl * mask).sum(1).mean()),
+        "kl_estimate": float(sampled_kl.sum(1).mean()),
+        "kl_coef": kl_coef,
+        "rollout_entropy": float(masked_mean(beside.entropy, mask)),
+        "length_mean": float(mask.sum(1).float().mean()),
+        "truncated_share": float(sampled.truncated.float().mean()),
+    }
+
+
+def score_all(
+    scorer: Scorer, prompts: Sequence[Prompt], completions: Sequence[str], **columns: Sequence[Any]
+) -> list[float]:
+    """Return the scorer's numbers, each checked.
+
+    Raises:
+        HealthError: when a score is missing or not finite; names the row and its completion.
+    """
+    scores = scorer.score(prompts, completions, **columns)
+    if len(scores) != len(completions):
+        raise HealthError(f"the scorer returned {len(scores)} scores for {len(completions)} completions")
+    checked = []
+    for row, score in enumerate(scores):
+        if score is None or not math.isfinite(score):
+            raise HealthError(
+                f"the scorer gave {score} for row {row}: {completions[row][:80]!r}; a finite number was expected"
+            )
+        checked.append(float(score))
+    return checked
+
+
+def evaluate_in_parts(
+    policy: LanguagePolicy, reference: Reference, context: PromptTokens, sampled: Sampled, cells: int
+) -> BesideReference:
+    """Evaluate policy and reference on a whole rollout, in parts of at most `cells` rows times columns, ordered by length."""
+    lengths = context.lengths + sampled.mask.sum(1)
+    out = {name: torch.zeros(sampled.mask.shape, device=policy.device) for name in BesideReference.__dataclass_fields__}
+    order = torch.argsort(lengths, descending=True, stable=True)
+    while len(order):
+        rows = order[: max(1, cells // int(lengths[order[0]]))]
+        width = max(1, int(sampled.mask[rows].sum(1).max()))
+        part = policy.evaluate_beside(
+            reference, context[rows], sampled.actions[rows][:, :width], sampled.mask[rows][:, :width]
+        )
+        for name, cells_out in out.items():
+            cells_out[rows, :width] = getattr(part, name)
+        order = order[len(rows) :]
+    return BesideReference(**out)

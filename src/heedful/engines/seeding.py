@@ -1,0 +1,61 @@
+"""Determinism in one place: named torch generators, pinned threads, deterministic kernels."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from heedful.errors import ConfigError
+from heedful.records.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+
+
+def generator(seed: int, *parts: int | str) -> torch.Generator:
+    """Return a CPU generator of the stream (seed, *parts); see `records.seeds.derive_seed`."""
+    import torch
+
+    return torch.Generator().manual_seed(derive_seed(seed, *parts))
+
+
+def num_threads() -> int:
+    """Return the threads that a run uses: HEED_THREADS, else OMP_NUM_THREADS, else the cores this process may use.
+
+    Raises:
+        ConfigError: a variable is set to something that is not a whole number above 0.
+    """
+    for name in ("HEED_THREADS", "OMP_NUM_THREADS"):
+        given = os.environ.get(name)
+        if given is None:
+            continue
+        if not given.isdecimal() or int(given) < 1:
+            raise ConfigError(f"{name}={given}: a whole number above 0 was expected")
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pin(threads: int) -> None:
+    """Fix the number of threads and take only deterministic kernels: the order of a sum is part of a result.
+
+    Sums run in another order with another number of threads, so equal results need equal threads.
+    """
+    # cuBLAS is deterministic only with a fixed workspace, and reads this when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def device_class() -> str:
+    """Return "cuda" where a GPU can be used, else "cpu", without importing torch: what a digest says about the machine."""
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
+
+    try:
+        cpu_build = version("torch").endswith("+cpu")
+    except PackageNotFoundError:
+        cpu_build = True
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return "cuda" if not cpu_build and not hidden and Path("/proc/driver/nvidia/gpus").is_dir() else "cpu"

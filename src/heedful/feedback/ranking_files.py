@@ -1,0 +1,174 @@
+"""Rankings made elsewhere: JSON Lines or CSV, checked against the completions they rank.
+
+JSON Lines: one answer per line, `labeler` and `ranking` (groups of completion ids, best first) at least; `fails`,
+`displayed_order`, `created`, `seconds` and `source` where known. Without `task_id`, the completions of one prompt are
+one task. A `Ranking` record as Heedful writes it is such a line.
+CSV: one completion of one answer per line, columns `task_id`, `labeler`, `completion_id` and `rank` (1 = best, the same
+number = a tie, F = fails).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ConfigDict
+
+from heedful.errors import DataError
+from heedful.records.jsonl import decode, iter_rows, to_record
+from heedful.records.types import Completion, Ranking, Record
+
+JSON_FIELDS = ("labeler", "ranking")
+CSV_COLUMNS = ("task_id", "labeler", "completion_id", "rank")
+
+
+class Answer(Record):
+    """One answer of a file, before it is checked against the completions; other fields of the line are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    labeler: str
+    ranking: tuple[tuple[str, ...], ...]
+    fails: tuple[str, ...] = ()
+    task_id: str | None = None
+    displayed_order: tuple[str, ...] = ()
+    created: str | None = None
+    seconds: float | None = None
+    source: str | None = None
+
+    def ids(self) -> list[str]:
+        """Return all completions that the answer names, best first, F marks last."""
+        return [*chain(*self.ranking), *self.fails]
+
+
+class _Place(NamedTuple):
+    """Where an answer stands, for messages; `lines` says where each completion stands, in a file with a line for
+    each."""
+
+    path: Path
+    line: int
+    field: str
+    lines: Mapping[str, int] = {}
+
+    def error(self, problem: str, fix: str | None = None, *, item: str = "", field: str | None = None) -> DataError:
+        line = self.lines.get(item, self.line)
+        return DataError(problem, path=self.path, line=line, field=field or self.field, fix=fix)
+
+
+def read_rankings(path: Path, completions: Sequence[Completion], *, criterion: str) -> list[Ranking]:
+    """Return the answers of a file, `.csv` or JSON Lines, in the file's order.
+
+    Raises:
+        DataError: the file is absent, empty, not UTF-8 or lacks a column; an answer names an unknown completion, the
+        same one
+            twice, only one, or completions of two prompts; a labeler answers a task twice; two answers to one task rank
+            different completions. Each with file, line and field.
+    """
+    known = {completion.id: completion for completion in completions}
+    rows = _csv_answers(path) if path.suffix.lower() == ".csv" else _json_answers(path)
+    tasks: dict[str, set[str]] = {}
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for answer, place in rows:
+        ranking = _checked(answer, known, place, criterion)
+        if (ranking.task_id, ranking.labeler) in seen:
+            raise place.error(
+                f"labeler '{ranking.labeler}' answers task '{ranking.task_id}' a second time",
+                "keep one",
+                field="labeler",
+            )
+        seen.add((ranking.task_id, ranking.labeler))
+        if tasks.setdefault(ranking.task_id, set(ranking.completions)) != set(ranking.completions):
+            raise place.error(
+                f"task '{ranking.task_id}' was ranked over other completions before",
+                "all answers to one task must rank the same ones; give another task_id otherwise",
+            )
+        found.append(ranking)
+    if not found:
+        raise DataError("no ranking in the file; expected one answer per line", path=path)
+    return found
+
+
+def _checked(answer: Answer, known: Mapping[str, Completion], place: _Place, criterion: str) -> Ranking:
+    """Return the answer as a record, or say what is wrong with it."""
+    ids = answer.ids()
+    unknown = next((item for item in ids if item not in known), None)
+    if unknown is not None:
+        raise place.error(f"names completion '{unknown}', which is not among the completions of this run", item=unknown)
+    twice = next((item for item in ids if ids.count(item) > 1), None)
+    if twice is not None:
+        raise place.error(f"names completion '{twice}' twice", "each may stand in one place only", item=twice)
+    if len(ids) < 2:
+        raise place.error("ranks a single completion", "a ranking needs two or more")
+    prompts = {known[item].prompt_id: known[item].prompt for item in ids}
+    if len(prompts) > 1:
+        raise place.error(f"ranks completions of {len(prompts)} prompts", "a task has one prompt")
+    (prompt_id, prompt), *_ = prompts.items()
+    return Ranking(
+        task_id=answer.task_id or prompt_id,
+        prompt=prompt,
+        completions={item: known[item].completion for item in sorted(ids)},
+        ranking=tuple(group for group in answer.ranking if group),
+        fails=answer.fails,
+        labeler=answer.labeler,
+        criterion=criterion,
+        displayed_order=answer.displayed_order,
+        created=answer.created,
+        seconds=answer.seconds,
+        source=answer.source or place.path.name,
+    )
+
+
+def _json_answers(path: Path) -> Iterator[tuple[Answer, _Place]]:
+    for line, row in iter_rows(path):
+        for field in JSON_FIELDS:
+            if field not in row:
+                fix = "an answer needs labeler and ranking (groups of completion ids, best first)"
+                raise DataError("missing", path=path, line=line, field=field, fix=fix)
+        yield to_record(row, Answer, path=path, line=line), _Place(path, line, "ranking")
+
+
+def _csv_answers(path: Path) -> Iterator[tuple[Answer, _Place]]:
+    """Yield the answers of a long table; an answer's place is its first line."""
+    rows: dict[tuple[str, str], list[tuple[int, str, int | None]]] = {}
+    for line, row in _csv_rows(path):
+        rank = _rank(row["rank"].strip(), _Place(path, line, "rank"))
+        rows.setdefault((row["task_id"], row["labeler"]), []).append((line, row["completion_id"], rank))
+    for (task_id, labeler), places in rows.items():
+        levels = sorted({rank for _, _, rank in places if rank is not None})
+        answer = Answer(
+            labeler=labeler,
+            task_id=task_id,
+            ranking=tuple(tuple(item for _, item, rank in places if rank == level) for level in levels),
+            fails=tuple(item for _, item, rank in places if rank is None),
+        )
+        yield answer, _Place(path, places[0][0], "completion_id", {item: line for line, item, _ in places})
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row); every column we need is there and filled."""
+    if not path.is_file():
+        raise DataError("no such file", path=path, fix="check the path")
+    with path.open("rb") as stream:
+        reader = csv.DictReader(decode(raw, path, line) for line, raw in enumerate(stream, start=1))
+        columns = list(reader.fieldnames or ())
+        for column in CSV_COLUMNS:
+            if column not in columns:
+                have = ", ".join(columns) or "none"
+                raise DataError("no such column", path=path, line=1, field=column, fix=f"the columns are: {have}")
+        for row in reader:
+            for column in CSV_COLUMNS:
+                if not row[column]:
+                    raise DataError("empty", path=path, line=reader.line_num, field=column, fix="every line needs it")
+            yield reader.line_num, row
+
+
+def _rank(text: str, place: _Place) -> int | None:
+    """Return the number, None for F."""
+    if text.upper() == "F":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise place.error(f"'{text}' is no rank", "expected a whole number from 1 (best), or F")
+    return int(text)

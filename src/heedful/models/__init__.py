@@ -1,0 +1,1 @@
+"""Things with weights: policies, reward models, heads, adapters, and how they are loaded."""

@@ -1,0 +1,98 @@
+"""LoRA adapters through peft: added, switched off for the reference, saved.
+
+peft's `disable_adapter()` and `set_adapter()` change `requires_grad` of other adapters. `without_adapters` and `with_adapter` put
+back what they found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from heedful.errors import ModelError
+
+POLICY = "policy"
+REFERENCE = "reference"
+
+
+def add_lora(model: nn.Module, *, r: int, alpha: float, targets: str | list[str], seed: int, name: str = POLICY) -> Any:
+    """Return `model` as a peft model with one fresh adapter; B starts at 0, so the outputs are those of the base.
+
+    Args:
+        model: a transformers model; its own weights are frozen from here on.
+        r: rank. alpha: the update is scaled by alpha / r. targets: module names, or "all-linear".
+        seed: for the random half of the adapter.
+        name: the adapter's name.
+
+    Raises:
+        ModelError: when no module bears one of the names.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    task = TaskType.SEQ_2_SEQ_LM if getattr(model.config, "is_encoder_decoder", False) else TaskType.CAUSAL_LM
+    config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, task_type=task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed % 2**63)
+        try:
+            return get_peft_model(model, config, adapter_name=name)  # type: ignore[arg-type]
+        except ValueError as error:
+            first = str(error).splitlines()[0]
+            raise ModelError(f"lora.targets = {targets!r}: {first}; name linear layers of this model") from error
+
+
+@contextlib.contextmanager
+def _gradients_kept(model: nn.Module) -> Iterator[None]:
+    before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    try:
+        yield
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(before[name])
+
+
+@contextlib.contextmanager
+def without_adapters(model: Any) -> Iterator[None]:
+    """Run the bare base inside the block; afterwards every `requires_grad` is as it was."""
+    with _gradients_kept(model), model.disable_adapter():
+        yield
+
+
+@contextlib.contextmanager
+def with_adapter(model: Any, name: str) -> Iterator[None]:
+    """Run with another adapter inside the block; afterwards the active one and every `requires_grad` are as they were."""
+    active = model.active_adapter
+    with _gradients_kept(model):
+        model.set_adapter(name)
+        try:
+            yield
+        finally:
+            model.set_adapter(active)
+
+
+def save_adapter(model: Any, folder: Path, name: str = POLICY) -> None:
+    """Write one adapter as safetensors with its peft configuration straight into `folder`."""
+    model.save_pretrained(str(folder), selected_adapters=[name], safe_serialization=True)
+    inner = folder / name
+    if inner.is_dir():
+        for file in inner.iterdir():
+            file.replace(folder / file.name)
+        inner.rmdir()
+    readme = folder / "README.md"
+    readme.unlink(missing_ok=True)
+
+
+def load_adapter(model: nn.Module, folder: Path, *, name: str = POLICY, trainable: bool = False) -> Any:
+    """Return `model` as a peft model with the adapter of `folder`; an already wrapped model gets one more."""
+    from peft import PeftModel
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{folder}: no adapter_model.safetensors; a peft adapter saved as safetensors was expected")
+    if isinstance(model, PeftModel):
+        model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
+        return model
+    return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)  # type: ignore[arg-type]

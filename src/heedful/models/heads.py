@@ -1,0 +1,51 @@
+"""Scalar heads: one number from a hidden state. Small, named, saved beside the model and read back exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from heedful.errors import ModelError
+
+
+class ScalarHead(nn.Module):
+    """A linear layer from width D to one number, always fp32.
+
+    Args:
+        width: D.
+        seed: the weights are drawn from N(0, 1 / sqrt(D + 1)) as standard deviation; bias 0.
+        zero: start from 0 instead, as a value head does, which knows nothing at first (the seed is then unused).
+
+    Source: Stiennon et al. 2020 (reward head); Huang et al. 2024, detail on value-head initialisation.
+    """
+
+    def __init__(self, width: int, *, seed: int = 0, zero: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.bias = nn.Parameter(torch.zeros(()))
+        if not zero:
+            generator = torch.Generator().manual_seed(seed)
+            self.weight.data = torch.randn(width, generator=generator) / (width + 1) ** 0.5
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return [..] numbers for hidden states [.., D]."""
+        return hidden.float() @ self.weight + self.bias
+
+    def save(self, path: Path) -> None:
+        """Write weight and bias as safetensors."""
+        save_file({name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}, str(path))
+
+    @classmethod
+    def load(cls, path: Path) -> ScalarHead:
+        """Read a saved head; ModelError when the file is missing or is not a head, never a fresh one by accident."""
+        if not path.is_file():
+            raise ModelError(f"{path}: the scalar head is missing; the model cannot score without it, train it again")
+        state = load_file(str(path))
+        if set(state) != {"weight", "bias"} or state["weight"].dim() != 1:
+            raise ModelError(f"{path}: expected the tensors 'weight' [D] and 'bias', found {sorted(state)}")
+        head = cls(len(state["weight"]), zero=True)
+        head.load_state_dict(state)
+        return head

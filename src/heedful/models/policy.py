@@ -1,0 +1,170 @@
+"""The policy: a language model with a value head on the same trunk, and the frozen reference beside it.
+
+With LoRA one base serves as both: the reference is the base with adapters off, or the frozen adapter that the policy started from.
+With full fine-tuning the reference is a frozen copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from heedful.errors import HealthError
+from heedful.models.adapters import with_adapter, without_adapters
+from heedful.models.heads import ScalarHead
+from heedful.models.prompts import Renderer
+from heedful.models.table import Evaluation, Table, scatter
+from heedful.models.trunks import Precision, PromptTokens, States, Trunk, make_trunk
+from heedful.numerics.kl import head_exact_kl
+from heedful.numerics.logprobs import head_logprobs
+from heedful.records.types import Prompt
+
+
+class Reference:
+    """The frozen model that the policy is held to."""
+
+    def __init__(
+        self, trunk: Trunk, frozen: Callable[[], contextlib.AbstractContextManager[None]], weights: dict[str, Tensor]
+    ) -> None:
+        self._trunk = trunk
+        self._frozen = frozen
+        self._weights = weights
+        self._digest = self.digest()
+
+    @contextlib.contextmanager
+    def states(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Iterator[States]:
+        """Give the reference's states; its head may be used inside the block."""
+        with torch.no_grad(), self._frozen():
+            yield self._trunk.states(prompts, actions, mask)
+
+    def digest(self) -> str:
+        """Return the sha256 of the reference's weights."""
+        total = hashlib.sha256()
+        for name in sorted(self._weights):
+            total.update(name.encode())
+            total.update(self._weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Raise HealthError when a weight of the reference is not what it was at the start."""
+        if self.digest() != self._digest:
+            raise HealthError("the reference model's weights changed during training; they must stay frozen")
+
+
+@dataclass(frozen=True)
+class BesideReference:
+    """Policy and reference on the same decisions; all [B, T] fp32, 0 at padding. `exact_kl` sums over the vocabulary."""
+
+    logprobs: Tensor
+    ref_logprobs: Tensor
+    exact_kl: Tensor
+    values: Tensor
+    entropy: Tensor
+
+
+class LanguagePolicy:
+    """A causal or encoder-decoder language model with a value head; judges and remembers how it is sampled.
+
+    Args:
+        model: the transformers model, or the peft model around it.
+        renderer: turns prompts into tokens and tokens into text.
+        stop: ids that end a completion.
+        temperature: the policy is softmax(logits / temperature), in sampling and in every log-prob alike.
+        value_head: None for a policy that is only sampled from.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        renderer: Renderer,
+        *,
+        stop: frozenset[int],
+        temperature: float = 1.0,
+        precision: Precision = "fp32",
+        value_head: ScalarHead | None = None,
+    ) -> None:
+        self.model = model.eval()  # dropout would make the ratio differ from 1 before the first step
+        self.renderer = renderer
+        self.stop = stop
+        self.temperature = temperature
+        self.precision = precision
+        self.value_head = value_head
+        self.trunk = make_trunk(self.bare, precision)
+
+    @property
+    def bare(self) -> Any:
+        """The transformers model itself, inside peft's wrapping where there is one."""
+        return cast(Any, self.model).get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def trainable(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield the parameters an optimizer may change: adapters (or all weights) and the value head."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                yield name, parameter
+        if self.value_head is not None:
+            for name, parameter in self.value_head.named_parameters():
+                yield f"value_head.{name}", parameter
+
+    def tokens(self, prompts: Sequence[Prompt], *, room: int) -> PromptTokens:
+        """Return prompts (text or chats) as tokens; DataError where prompt and `room` more tokens leave the model's context."""
+        return PromptTokens.pack([self.renderer.prompt_ids(prompt, room=room) for prompt in prompts], self.device)
+
+    def evaluate(self, table: Table) -> Evaluation:
+        """Return log-probs, values and entropies [B, T] of the table's actions, with gradients."""
+        states = self.trunk.states(cast(PromptTokens, table.context), table.actions, table.mask)
+        logprobs, entropy, values = self._judge(states, table.actions[table.mask])
+        return Evaluation(scatter(logprobs, table.mask), scatter(values, table.mask), scatter(entropy, table.mask))
+
+    def _judge(self, states: States, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logprobs, entropy = head_logprobs(states.inputs, states.head, actions, temperature=self.temperature)
+        values = torch.zeros_like(logprobs) if self.value_head is None else self.value_head(states.hidden)
+        return logprobs, entropy, values
+
+    @torch.no_grad()
+    def evaluate_beside(
+        self, reference: Reference, prompts: PromptTokens, actions: Tensor, mask: Tensor
+    ) -> BesideReference:
+        """Return the log-probs of both models, their exact KL, values and entropies; no gradients."""
+        taken = actions[mask]
+        mine = self.trunk.states(prompts, actions, mask)
+        logprobs, entropy, values = self._judge(mine, taken)
+        with reference.states(prompts, actions, mask) as theirs:
+            ref_logprobs, _ = head_logprobs(theirs.inputs, theirs.head, taken, temperature=self.temperature)
+            exact = head_exact_kl(mine.inputs, mine.head, theirs.inputs, theirs.head, temperature=self.temperature)
+        return BesideReference(*(scatter(cells, mask) for cells in (logprobs, ref_logprobs, exact, values, entropy)))
+
+
+def copied_reference(policy: LanguagePolicy) -> Reference:
+    """Return a frozen copy of the policy as it is now (full fine-tuning)."""
+    frozen = copy.deepcopy(policy.bare).requires_grad_(False)
+    return Reference(make_trunk(frozen, policy.precision), contextlib.nullcontext, dict(frozen.named_parameters()))
+
+
+def base_reference(policy: LanguagePolicy) -> Reference:
+    """Return the base with adapters off as the reference: no weight is held twice."""
+    weights = {name: value for name, value in policy.model.named_parameters() if "lora_" not in name}
+    return Reference(policy.trunk, lambda: without_adapters(policy.model), weights)
+
+
+def adapter_reference(policy: LanguagePolicy, name: str) -> Reference:
+    """Return a frozen adapter of the policy's own base as the reference (a policy that starts from an SFT adapter)."""
+    weights = {key: value for key, value in policy.model.named_parameters() if "lora_" not in key or f".{name}." in key}
+    return Reference(policy.trunk, lambda: with_adapter(policy.model, name), weights)
+
+
+def fixed_reference(policy: LanguagePolicy) -> Reference:
+    """Return another policy, as it is, as the reference (to measure a distance; nothing is copied)."""
+    return Reference(policy.trunk, contextlib.nullcontext, dict(policy.model.named_parameters()))

@@ -1,0 +1,138 @@
+"""An ordinary `AutoModelForSequenceClassification`, as hubs have them, in the role of a reward model: its own head, a named label."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from heedful.errors import DataError, ModelError
+from heedful.models.backbones import Backbone, Reading, Text, by_length
+from heedful.models.folders import checked_folder, refuse_pickle
+from heedful.models.loading import load_tokenizer, one_line
+from heedful.models.trunks import autocast
+from heedful.records.types import Prompt
+
+
+@dataclass(frozen=True)
+class Scale:
+    """score = gain * raw + bias; a classifier's logits are divided by `temperature` before."""
+
+    gain: float = 1.0
+    bias: float = 0.0
+    temperature: float = 1.0
+
+    def apply(self, raw: Tensor) -> Tensor:
+        """Return scores for raw numbers (logits already divided by the temperature)."""
+        return self.gain * raw + self.bias
+
+    def fitted(self, raw: Tensor) -> Scale:
+        """Return the scale that gives these raw numbers mean 0 and population standard deviation 1.
+
+            gain = 1 / sd(raw),   bias = - gain * mean(raw)
+
+        Raises:
+            DataError: fewer than two numbers, or all are the same.
+
+        Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.1.
+        """
+        spread = float(raw.std(unbiased=False)) if len(raw) > 1 else 0.0
+        if spread <= 0 or not math.isfinite(spread):
+            raise DataError(f"{len(raw)} reference samples have no spread of scores; give more, and different ones")
+        gain = 1 / spread
+        return replace(self, gain=gain, bias=-gain * float(raw.mean()))
+
+
+class SequenceClassifier:
+    """Scores with the logit of the wanted class; every other class counts as unwanted.
+
+    Args:
+        backbone: the classifier itself, head included, with its tokenizer.
+        wanted: the label's number.
+        label: its name.
+        scale: from logits to scores.
+    """
+
+    def __init__(self, backbone: Backbone, wanted: int, label: str, scale: Scale | None = None) -> None:
+        self.backbone = backbone
+        self.wanted = wanted
+        self.label = label
+        self.scale = scale or Scale()
+
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], **_columns: Sequence[Any]
+    ) -> list[float | None]:
+        """Return the logit of the wanted class, scaled, per completion."""
+        return list(self.scale.apply(self._logits(prompts, completions)[:, self.wanted]).tolist())
+
+    def probability_unwanted(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
+        """Return 1 - P(wanted class), in [0, 1]."""
+        chances = self._logits(prompts, completions).softmax(-1)
+        return [1.0 - chance for chance in chances[:, self.wanted].tolist()]
+
+    def calibrated(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> SequenceClassifier:
+        """Return the same classifier with gain and bias such that these texts' scores have mean 0 and sd 1."""
+        raw = self._logits(prompts, completions)[:, self.wanted]
+        return SequenceClassifier(self.backbone, self.wanted, self.label, self.scale.fitted(raw))
+
+    def save(self, folder: Path) -> None:
+        """Write the classifier to `backbone/` and what it is used for to `reward.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backbone.save(folder / "backbone")
+        reading = asdict(self.backbone.reading)
+        facts = {"mode": "pretrained", "wanted": self.label, "scale": asdict(self.scale), "reading": reading}
+        (folder / "reward.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _logits(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
+        texts = [self.backbone.read(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+        num_labels = self.backbone.model.config.num_labels
+        return by_length(texts, self._forward, num_labels).double() / self.scale.temperature
+
+    def _forward(self, texts: Sequence[Text]) -> Tensor:
+        with autocast(self.backbone.reading.precision, self.backbone.device):
+            return self.backbone.model(**self.backbone.inputs(texts)).logits.float()  # type: ignore[no-any-return]
+
+
+def load_sequence_classifier(
+    source: str | Path,
+    wanted: str,
+    *,
+    reading: Reading | None = None,
+    scale: Scale | None = None,
+    allow_pickle: bool = False,
+) -> SequenceClassifier:
+    """Return the classifier of a folder or hub name.
+
+    Args:
+        wanted: name of the wanted label, as the model's config spells it (case does not matter), such as "nothate".
+        reading: by default the completion alone, as such classifiers were trained.
+
+    Raises:
+        ModelError: the folder is missing, is no classifier of at least two classes, or has no such label.
+    """
+    tokenizer = load_tokenizer(source)
+    if not allow_pickle:
+        refuse_pickle(checked_folder(source))
+    with one_line(source, "it could not be loaded as a sequence classifier"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            str(source),
+            dtype=torch.float32,
+            use_safetensors=None if allow_pickle else True,
+            output_loading_info=True,
+        )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])[0]
+        raise ModelError(f"{source}: not a trained classifier: its weights lack {missing}; choose one with its head")
+    labels = {str(name).lower(): int(number) for number, name in model.config.id2label.items()}
+    if len(labels) < 2 or wanted.lower() not in labels:
+        raise ModelError(f"{source}: no class {wanted!r}; expected at least two classes, has {', '.join(labels)}")
+    model.config.pad_token_id = tokenizer.pad_token_id
+    backbone = Backbone(model, tokenizer, reading or Reading(sees_prompt=False))
+    return SequenceClassifier(backbone, labels[wanted.lower()], wanted, scale)

@@ -1,0 +1,161 @@
+"""Do labelers agree? Measures that compare answers to the same task, so that a hard task is hard for all who saw it.
+
+Two conventions, never to be mixed:
+
+    S1   every pair of completions counts; "tied" is a third outcome that both can share         chance is 1/3
+    S2   only pairs that both labelers put in order                                              chance is 1/2
+
+An answer that ties everything says nothing about order; it is left out of S2, of the similarity and of the test, and
+counted. Deliberately absent: models of skill, thresholds on Krippendorff's alpha (human quality sits near 0.45).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from heedful.numerics.rankings import Item, WeakOrder
+from heedful.numerics.statistics import Estimate, clustered_ratio
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TaskAnswers:
+    """All answers to one task: `levels[r, i]` is where labeler r put completion i, 0 = best; equal numbers are ties."""
+
+    labelers: tuple[str, ...]
+    levels: Ints
+
+    def without(self, labelers: Iterable[str]) -> TaskAnswers:
+        """Return the answers of everybody else."""
+        gone = set(labelers)
+        rows = [row for row, labeler in enumerate(self.labelers) if labeler not in gone]
+        return TaskAnswers(tuple(self.labelers[row] for row in rows), self.levels[rows])
+
+
+def task_answers(orders: Mapping[str, WeakOrder[Item]]) -> TaskAnswers:
+    """Return one task's answers as numbers, given labeler to weak order; all over the same completions."""
+    all_levels = [order.levels() for order in orders.values()]
+    items = sorted(all_levels[0])
+    return TaskAnswers(tuple(orders), np.array([[levels[item] for item in items] for levels in all_levels]))
+
+
+class Comparison(NamedTuple):
+    """One task: every answer against every other, [R, R]. Constant answers have similarity 0 with all."""
+
+    labelers: tuple[str, ...]
+    similarity: Floats
+    """Kendall's tau-b, in [-1, 1]."""
+    same: Floats
+    """Pairs of completions with the same outcome, ties included (S1)."""
+    same_order: Floats
+    """Pairs that both ordered, and in the same way (S2)."""
+    both_ordered: Floats
+    num_pairs: int
+
+
+def compare(answers: TaskAnswers) -> Comparison:
+    """Return all comparisons between the answers to one task.
+
+    tau_b = (concordant - discordant) / sqrt(pairs the one ordered * pairs the other ordered)
+    """
+    signs = pair_signs(answers.levels)
+    ordered = np.abs(signs)
+    tied = 1 - ordered
+    net, both = signs @ signs.T, ordered @ ordered.T
+    scale = np.sqrt(np.outer(ordered.sum(axis=1), ordered.sum(axis=1)))
+    similarity = np.divide(net, scale, out=np.zeros_like(net), where=scale > 0)
+    same_order = (net + both) / 2
+    return Comparison(answers.labelers, similarity, same_order + tied @ tied.T, same_order, both, signs.shape[1])
+
+
+def pair_signs(levels: ArrayLike) -> Floats:
+    """Return for each row of levels [..., n] the order of each pair i < j: 1 first better, -1 second better, 0 tied."""
+    places = np.asarray(levels)
+    first, second = np.triu_indices(places.shape[-1], k=1)
+    signs: Floats = np.sign(places[..., second] - places[..., first]).astype(np.float64)
+    return signs
+
+
+def tau_b(one: ArrayLike, other: ArrayLike) -> float | None:
+    """Return Kendall's tau-b of two orders of the same things, in [-1, 1]; None where one of them ties everything."""
+    first, second = pair_signs(one), pair_signs(other)
+    scale = np.sqrt(np.abs(first).sum() * np.abs(second).sum())
+    return float(first @ second / scale) if scale > 0 else None
+
+
+def team_agreement(tasks: Sequence[TaskAnswers], convention: Literal["S1", "S2"], *, seed: int) -> Estimate | None:
+    """Return the share of comparisons in which two labelers agree, over all pairs of labelers; interval clustered by
+    task.
+
+    Args:
+        tasks: all answers.
+        convention: "S1" counts ties as a third outcome (chance 1/3), "S2" only pairs that both ordered (chance 1/2).
+
+    Returns:
+        `n` counts tasks with at least two answers. None where there is nothing to compare: not enough overlap.
+    """
+    compared = [compare(task) for task in tasks if len(task.labelers) > 1]
+    upper = [np.triu_indices(len(task.labelers), k=1) for task in compared]
+    if convention == "S1":
+        same = [task.same[pairs].sum() for task, pairs in zip(compared, upper, strict=True)]
+        counted = [float(task.num_pairs * len(pairs[0])) for task, pairs in zip(compared, upper, strict=True)]
+    else:
+        same = [task.same_order[pairs].sum() for task, pairs in zip(compared, upper, strict=True)]
+        counted = [task.both_ordered[pairs].sum() for task, pairs in zip(compared, upper, strict=True)]
+    if not sum(counted):
+        return None
+    return clustered_ratio(same, counted, range(len(compared)), seed=seed)
+
+
+def ranking_alpha(tasks: Sequence[TaskAnswers]) -> float | None:
+    """Return Krippendorff's alpha (ordinal) on mid-ranks; a unit is one completion. None where it is not defined."""
+    labelers = sorted({labeler for task in tasks for labeler in task.labelers})
+    columns = []
+    for task in tasks:
+        column = np.full((len(labelers), task.levels.shape[1]), np.nan)
+        for labeler, levels in zip(task.labelers, task.levels, strict=True):
+            column[labelers.index(labeler)] = rankdata(levels)
+        columns.append(column)
+    return krippendorff_alpha(np.concatenate(columns, axis=1), metric="ordinal") if columns else None
+
+
+def krippendorff_alpha(ratings: Floats, *, metric: Literal["nominal", "ordinal"]) -> float | None:
+    """Return Krippendorff's alpha: 1 is perfect agreement, 0 is what chance gives.
+
+        o_vw   = sum over units of (pairs of values v, w from different labelers) / (values in the unit - 1)
+        alpha  = 1 - (n - 1) sum o_vw d_vw / sum n_v n_w d_vw
+        d_vw   = 1 (nominal), or (n_v / 2 + n_(v+1) + ... + n_(w-1) + n_w / 2)^2 (ordinal)
+
+    Args:
+        ratings: [labelers, units], NaN = not rated.
+
+    Returns:
+        None where no unit has two ratings, or all ratings are one value.
+
+    Source: Krippendorff 2011, Computing Krippendorff's alpha-reliability.
+    """
+    rated = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
+    values = np.unique(rated[~np.isnan(rated)])
+    if len(values) < 2:
+        return None
+    counts = (rated[:, :, None] == values).sum(axis=0).astype(np.float64)
+    weights = 1 / (counts.sum(axis=1) - 1)
+    coincidences = (counts * weights[:, None]).T @ counts - np.diag(weights @ counts)
+    totals = coincidences.sum(axis=0)
+    distance = _ordinal_distance(totals) if metric == "ordinal" else 1 - np.eye(len(values))
+    expected = (np.outer(totals, totals) * distance).sum() / (totals.sum() - 1)
+    return float(1 - (coincidences * distance).sum() / expected)
+
+
+def _ordinal_distance(totals: Floats) -> Floats:
+    """Return the squared number of values between the middles of two classes."""
+    middles = np.cumsum(totals) - totals / 2
+    return np.square(middles[:, None] - middles[None, :])

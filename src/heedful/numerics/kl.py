@@ -1,0 +1,152 @@
+"""How far the policy is from its reference: sampled estimates, exact sums over actions, and the penalty's weight.
+
+k1, k2 and k3 need only the log-probability of the action that was sampled from the policy. As values k1 and k3 are
+unbiased. In rewards we use k1; it may be negative for one decision.
+Source: Schulman 2020, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from heedful.errors import ShapeError
+from heedful.numerics.logprobs import Head, rows_per_chunk
+from heedful.numerics.shapes import at_least_fp32, require_same_shape
+
+MAX_ERROR = 0.2
+"""The controller never reacts to more than 20 % above or below its target."""
+
+
+def k1(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return log pi(a) - log ref(a), in nats. Unbiased; may be negative.
+
+    Raises:
+        ShapeError: when the two disagree.
+    """
+    require_same_shape(logprobs=logprobs, ref_logprobs=ref_logprobs)
+    return at_least_fp32(logprobs) - at_least_fp32(ref_logprobs)
+
+
+def k2(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return (log pi(a) - log ref(a))^2 / 2, in nats^2. Biased; never negative.
+
+    Raises:
+        ShapeError: when the two disagree.
+    """
+    return 0.5 * k1(logprobs, ref_logprobs).square()
+
+
+def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return ref(a) / pi(a) - 1 - log(ref(a) / pi(a)), in nats. Unbiased and never negative.
+
+    Raises:
+        ShapeError: when the two disagree.
+    """
+    log_ratio = k1(ref_logprobs, logprobs)
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def exact_kl(logits: Float[Tensor, "*shape V"], ref_logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
+    """Return KL(policy || reference) over all actions, in nats.
+
+        y = sum_v pi_v (log pi_v - log ref_v)
+
+    Infinite where the reference forbids what the policy does.
+
+    Raises:
+        ShapeError: when the two disagree.
+    """
+    require_same_shape(logits=logits, ref_logits=ref_logits)
+    log_pi = at_least_fp32(logits).log_softmax(-1)
+    difference = log_pi - at_least_fp32(ref_logits).log_softmax(-1)
+    # What the policy never does adds nothing; without this, -inf - -inf would be NaN.
+    return (log_pi.exp() * difference.masked_fill(log_pi.isneginf(), 0.0)).sum(-1)
+
+
+@torch.no_grad()
+def head_exact_kl(
+    hidden: Float[Tensor, "N D"],
+    head: Head,
+    ref_hidden: Float[Tensor, "N E"],
+    ref_head: Head,
+    *,
+    temperature: float = 1.0,
+    chunk: int | None = None,
+) -> Float[Tensor, " N"]:
+    """Return `exact_kl` of each row, from hidden states, a chunk of rows at a time.
+
+    Args:
+        hidden: the policy's hidden states.
+        head: the policy's hidden states to logits.
+        ref_hidden: the reference's hidden states, row by row of the same decisions.
+        ref_head: the reference's hidden states to logits.
+        temperature: divides both logits; > 0.
+        chunk: rows at a time; None takes as many as fit 64 MiB of fp32 logits.
+
+    Returns:
+        Nats, fp32, without gradients.
+
+    Raises:
+        ShapeError: when rows or actions disagree.
+    """
+    if len(hidden) != len(ref_hidden):
+        raise ShapeError(
+            f"hidden has {len(hidden)} rows but ref_hidden {len(ref_hidden)}; they must be the same decisions"
+        )
+    rows = chunk or rows_per_chunk(hidden, head)
+    parts = [
+        exact_kl(at_least_fp32(head(h)) / temperature, at_least_fp32(ref_head(r)) / temperature)
+        for h, r in zip(torch.split(hidden, rows), torch.split(ref_hidden, rows), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class FixedKL:
+    """A KL penalty whose weight never changes.
+
+    Args:
+        kl_coef: reward units per nat; >= 0.
+    """
+
+    kl_coef: float
+
+    def update(self, kl_per_sequence: float, num_episodes: int) -> "FixedKL":
+        """Return itself: what was measured changes nothing."""
+        return self
+
+
+@dataclass(frozen=True)
+class AdaptiveKL:
+    """A KL penalty whose weight is steered so that the measured KL meets a target.
+
+        error    = clip(kl / target - 1, -0.2, 0.2)
+        kl_coef <- kl_coef * (1 + error * num_episodes / horizon)
+
+    Args:
+        kl_coef: reward units per nat, now; > 0.
+        target: nats per sequence; > 0.
+        horizon: episodes over which a full error would change the weight by 20 %; > 0.
+
+    Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.2. Checked against: TRL 0.11.4 `AdaptiveKLController`.
+    """
+
+    kl_coef: float
+    target: float
+    horizon: float
+
+    def update(self, kl_per_sequence: float, num_episodes: int) -> "AdaptiveKL":
+        """Return the controller after a rollout.
+
+        Args:
+            kl_per_sequence: mean over episodes of the sum of k1, in nats, as measured on the rollout.
+            num_episodes: episodes in the rollout, over all processes.
+        """
+        error = min(max(kl_per_sequence / self.target - 1.0, -MAX_ERROR), MAX_ERROR)
+        return replace(self, kl_coef=self.kl_coef * (1.0 + error * num_episodes / self.horizon))
+
+
+KLController = FixedKL | AdaptiveKL
+"""Either kind; both have `kl_coef` and `update`."""

@@ -1,0 +1,146 @@
+"""The records: one line of JSON each, one schema each, shared by all stages.
+
+Every label says who or what gave it (`by`), when, and in which displayed order. Ids are strings. A prompt is text or a list of
+chat messages; everything else that came with a prompt travels in `meta`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Meta = dict[str, JsonValue]
+
+
+class Message(BaseModel):
+    """One turn of a chat."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+"""What the model is asked: text, or the turns of a chat."""
+
+
+class Record(BaseModel):
+    """What all records share: frozen, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PromptRecord(Record):
+    """A prompt to be answered."""
+
+    id: str
+    prompt: Prompt
+    meta: Meta = {}
+
+
+class Demonstration(Record):
+    """A prompt with an answer worth learning from (supervised fine-tuning)."""
+
+    id: str
+    prompt: Prompt
+    completion: str
+    by: str | None = None
+    source: str | None = None
+    meta: Meta = {}
+
+
+class Completion(Record):
+    """One sampled answer. `finished` is False where the model ran into the length limit before an EOS."""
+
+    id: str
+    prompt_id: str
+    prompt: Prompt
+    completion: str
+    index: Annotated[int, Field(ge=0)] = 0
+    finished: bool = True
+    num_tokens: int | None = None
+    source: str | None = None
+    meta: Meta = {}
+
+
+class Ranking(Record):
+    """One labeler's answer to one task: groups of completion ids, best first; a group of several is a tie.
+
+    `fails` holds the ids marked F: worse than every unmarked completion, tied with each other. They do not appear in `ranking`.
+    """
+
+    task_id: str
+    prompt: Prompt
+    completions: dict[str, str]
+    """Completion id to text."""
+    ranking: tuple[tuple[str, ...], ...]
+    fails: tuple[str, ...] = ()
+    labeler: str
+    criterion: str
+    displayed_order: tuple[str, ...] = ()
+    created: str | None = None
+    """ISO 8601; None for simulated labelers, whose records must not depend on the clock."""
+    seconds: float | None = None
+    source: str | None = None
+    meta: Meta = {}
+
+
+class Consensus(Record):
+    """The exact Kemeny consensus of one task's rankings."""
+
+    task_id: str
+    prompt: Prompt
+    completions: dict[str, str]
+    ranking: tuple[tuple[str, ...], ...]
+    fails: tuple[str, ...] = ()
+    cost: float
+    unique: bool
+    labelers: tuple[str, ...]
+    criterion: str
+
+
+class Preference(Record):
+    """A pair, preferred first. `p` is P(chosen is better), in [0.5, 1]: the share of consensus that the trainer learns from."""
+
+    prompt: Prompt
+    chosen: str
+    rejected: str
+    p: Annotated[float, Field(ge=0.5, le=1.0)] = 1.0
+    wins: float = 1.0
+    ties: float = 0.0
+    n: float = 1.0
+    task_id: str
+    criterion: str | None = None
+    source: str | None = None
+    by: str | None = None
+    """Labeler or judge; "consensus" where several were merged."""
+    principle: str | None = None
+    order: str | None = None
+    margin: float | None = None
+    meta: Meta = {}
+
+
+class LabeledText(Record):
+    """A completion with a class label: what a classifier learns from. `label` is True for the wanted class."""
+
+    id: str
+    prompt: Prompt = ""
+    completion: str
+    label: bool
+    source: str | None = None
+    group: str | None = None
+    """Rows of one group stay on one side of a split (a template, an author)."""
+    meta: Meta = {}
+
+
+class Outcome(Record):
+    """One scored completion of the initial (`before`) or the aligned (`after`) model."""
+
+    prompt_id: str
+    prompt: Prompt
+    completion: str
+    model: Literal["before", "after"]
+    index: int = 0
+    outcomes: dict[str, float]
+    meta: Meta = {}

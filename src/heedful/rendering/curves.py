@@ -1,0 +1,204 @@
+"""The pictures of a training run: score, KL, entropy and length by iteration, and the score against KL with its fitted peak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heedful.rendering import findings, svg
+from heedful.rendering.charts import NARROW, Chart
+from heedful.rendering.content import Alert, RunFigures
+from heedful.rendering.wording import label, number, sentence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_HEIGHT = 196.0
+_MIN_POINTS_FOR_FIT = 6
+_NEAREST_KL = 1e-3
+"""Nats; nearer to the reference sqrt(KL) says nothing about a peak."""
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One metric over the iterations. `limit` is drawn across with `limit_name`; `sd` names the metric of the band."""
+
+    metric: str
+    colour: str
+    title: Callable[[RunFigures], str]
+    note: str
+    unit: str = ""
+    sd: str | None = None
+    from_zero: bool = True
+
+
+_CURVES = (
+    _Curve(
+        "score_mean",
+        svg.REWARD,
+        findings.score_title,
+        "Mean score of the iteration's completions; band: one standard deviation between completions.",
+        sd="score_sd",
+        from_zero=False,
+    ),
+    _Curve(
+        "kl_per_sequence",
+        svg.KL,
+        findings.kl_title,
+        "KL from the policy to its frozen reference, exact over the vocabulary, nats per completion.",
+        unit=" nats",
+    ),
+    _Curve("entropy", svg.AFTER, findings.entropy_title, "Entropy of the policy, nats per decision.", unit=" nats"),
+    _Curve(
+        "length_mean", svg.BEFORE, findings.length_title, "Mean length of a completion, in decisions (tokens for text)."
+    ),
+)
+
+
+def run_curves(run: RunFigures) -> tuple[Chart, ...]:
+    """Return one chart per metric that the rows hold: score, KL, entropy, length."""
+    return tuple(_chart(run, curve) for curve in _CURVES if any(curve.metric in row for row in run.rows))
+
+
+def _chart(run: RunFigures, curve: _Curve) -> Chart:
+    title = curve.title(run)
+    alerts = tuple(alert for alert in run.alerts if alert.metric == curve.metric)
+    name = "run-" + curve.metric.replace("_", "-")
+    picture = svg.draw(name, title, (NARROW, _HEIGHT), lambda figure: _paint_curve(figure, run, curve, alerts))
+    note = curve.note
+    if alerts:
+        note += f" Triangles: {'; '.join(f'iteration {each.iteration}: {each.message}' for each in alerts)}."
+    return Chart(title, picture, note)
+
+
+def _paint_curve(figure: Figure, run: RunFigures, curve: _Curve, alerts: Sequence[Alert]) -> None:
+    axes = svg.place(figure, 42, 36, 62, 10)
+    rows = [row for row in run.rows if curve.metric in row]
+    x = np.array([row["iteration"] for row in rows])
+    y = np.array([row[curve.metric] for row in rows])
+    if curve.sd is not None and all(curve.sd in row for row in rows):
+        sd = np.array([row[curve.sd] for row in rows])
+        axes.fill_between(x, y - sd, y + sd, color=curve.colour, alpha=0.14, linewidth=0)
+    axes.plot(x, y, color=curve.colour, marker="o" if len(rows) == 1 else None)
+    _limit(axes, run, curve)
+    _finish_axes(axes, x, from_zero=curve.from_zero)
+    _end_label(axes, float(x[-1]), float(y[-1]), number(float(y[-1])) + curve.unit, curve.colour)
+    heights = dict(zip(x.tolist(), y.tolist(), strict=True))
+    for alert in alerts:
+        if alert.iteration in heights:
+            axes.plot([alert.iteration], [heights[alert.iteration]], "^", color=svg.ALERT, markersize=7, clip_on=False)
+
+
+def _limit(axes: Axes, run: RunFigures, curve: _Curve) -> None:
+    limits = {"kl_per_sequence": ("budget", run.kl_budget), "score_mean": ("target", run.target_score)}
+    name, value = limits.get(curve.metric, ("", None))
+    if value is None:
+        return
+    axes.axhline(value, color=svg.ALERT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        f"{name} {number(value)}",
+        (0, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(5, 4),
+        textcoords="offset points",
+        color=svg.ALERT,
+    )
+
+
+def _finish_axes(axes: Axes, x: np.ndarray, *, from_zero: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    if from_zero:
+        axes.set_ylim(0, max(1e-9, 1.12 * axes.dataLim.y1, axes.get_ylim()[1]))
+    axes.set_xlim(x[0] - 0.5 * (x[-1] == x[0]), x[-1] + 0.5 * (x[-1] == x[0]))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
+    axes.set_xlabel("iteration")
+
+
+def _end_label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    axes.annotate(
+        text, (x, y), xytext=(6, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False
+    )
+
+
+@dataclass(frozen=True)
+class PeakFit:
+    """Score as a function of d = sqrt(KL): offset + d (alpha - beta log d)."""
+
+    offset: float
+    alpha: float
+    beta: float
+
+    def score(self, kl: np.ndarray) -> np.ndarray:
+        """Return the fitted score at these KLs (nats, > 0)."""
+        d = np.sqrt(kl)
+        return np.asarray(self.offset + d * (self.alpha - self.beta * np.log(d)))
+
+    @property
+    def peak(self) -> float | None:
+        """Return the KL of the maximum, nats: exp(2 (alpha / beta - 1)); None where the fit only rises."""
+        exponent = 2 * (self.alpha / self.beta - 1) if self.beta > 0 else np.inf
+        return float(np.exp(exponent)) if exponent < np.log(np.finfo(float).max) else None
+
+
+def fit_peak(kl: np.ndarray, score: np.ndarray) -> PeakFit | None:
+    """Return the least-squares fit of score to KL; None with fewer than 6 usable points.
+
+        score = offset + d (alpha - beta log d),   d = sqrt(KL)
+
+    Source: Gao, Schulman, Hilton 2022, arXiv:2210.10760, the form for reinforcement learning; the offset is ours, since scores
+    are not 0 at the reference.
+    """
+    usable = (kl > _NEAREST_KL) & np.isfinite(score)
+    if usable.sum() < _MIN_POINTS_FOR_FIT:
+        return None
+    d = np.sqrt(kl[usable])
+    columns = np.stack([np.ones_like(d), d, -d * np.log(d)], axis=1)
+    offset, alpha, beta = np.linalg.lstsq(columns, score[usable], rcond=None)[0]
+    return PeakFit(float(offset), float(alpha), float(beta))
+
+
+def score_against_kl(run: RunFigures) -> Chart | None:
+    """Return score against KL, one dot per iteration, with the fitted curve and its peak; None without both metrics."""
+    rows = [row for row in run.rows if "kl_per_sequence" in row and "score_mean" in row]
+    kl = np.array([row["kl_per_sequence"] for row in rows])
+    score = np.array([row["score_mean"] for row in rows])
+    fit = fit_peak(kl, score) if len(rows) > 1 else None
+    if fit is None:
+        return None
+    peak = fit.peak if fit.peak is not None and _NEAREST_KL < fit.peak <= kl.max() else None
+    title = findings.peak_title(peak, float(kl.max()))
+    picture = svg.draw("score-kl", title, (NARROW, 230), lambda figure: _paint_frontier(figure, kl, score, fit, peak))
+    note = (
+        "One dot per iteration, later ones darker. The line is the fit score = a + d (b \N{MINUS SIGN} c log d) with d the root "
+        "of KL (Gao and others 2022): past its peak the policy pleases the reward model more than people."
+    )
+    return Chart(title, picture, note)
+
+
+def _paint_frontier(figure: Figure, kl: np.ndarray, score: np.ndarray, fit: PeakFit, peak: float | None) -> None:
+    axes = svg.place(figure, 42, 38, 16, 12)
+    shades = np.linspace(0.4, 1, len(kl))
+    for x, y, alpha in zip(kl, score, shades, strict=True):
+        axes.plot([x], [y], "o", color=svg.REWARD, alpha=alpha, markersize=4, markeredgewidth=0)
+    grid = np.linspace(max(_NEAREST_KL, kl[kl > 0].min()), kl.max(), 120)
+    axes.plot(grid, fit.score(grid), color=svg.KL, linewidth=1.3)
+    if peak is not None:
+        top = float(fit.score(np.array([peak]))[0])
+        axes.plot([peak, peak], [axes.get_ylim()[0], top], color=svg.KL, linewidth=0.9, linestyle=(0, (3, 2)))
+        axes.annotate(
+            f"peak {number(peak)} nats",
+            (peak, top),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="right",
+            color=svg.KL,
+        )
+    _finish_axes(axes, np.array([0.0, kl.max() * 1.03]), from_zero=False)
+    axes.set_xlabel(sentence(label("KL to the reference, nats per completion")))

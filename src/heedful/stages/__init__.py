@@ -1,0 +1,16 @@
+"""The stages: one verb per file, each a frozen `Config` and a `run()`. This list is the only place where they are named."""
+
+from __future__ import annotations
+
+STAGES = {
+    "data": "heedful.stages.data",
+    "sft": "heedful.stages.sft",
+    "sample": "heedful.stages.sample",
+    "collect": "heedful.stages.collect",
+    "consensus": "heedful.stages.consensus",
+    "reward": "heedful.stages.reward",
+    "align": "heedful.stages.align",
+    "evaluate": "heedful.stages.evaluate",
+    "report": "heedful.stages.report",
+}
+"""Verb to module; a module is imported when its stage is asked for."""

@@ -1,0 +1,160 @@
+"""report: one self-contained HTML file for people and `summary.json` for programs, from what the other stages measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from heedful.errors import ArtifactError, ConfigError, DataError
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.jsonl import iter_rows
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Outcome
+from heedful.stages.spec import InputSpec, StageConfig
+
+if TYPE_CHECKING:
+    from heedful.rendering.content import Ancestor, OutcomeFigures, ReportContent
+
+VERSION = 1
+INPUTS = {
+    "evaluation": InputSpec(stages=("evaluate",)),
+    "training": InputSpec(stages=("align",), required=False),
+    "reward": InputSpec(stages=("reward",), required=False),
+    "consensus": InputSpec(stages=("consensus",), required=False),
+    "collect": InputSpec(stages=("collect",), required=False),
+}
+
+
+class Config(StageConfig):
+    """Settings of `report`."""
+
+    title: str = Field(min_length=1)
+    """The report's headline."""
+    name: str = ""
+    """The run's name in summary.json; the title where it is empty."""
+    generated: bool = False
+    """True where the data were generated: title and verdict then say so."""
+    criterion: str | None = None
+    """The outcome that leads the report; by default toxicity, else harmfulness, helpfulness, utility, reward."""
+    examples: int = Field(default=3, ge=0, le=50)
+    """Prompts shown in each group: largest gains, largest losses, random ones."""
+
+
+def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
+    """Write `report.html` and `summary.json`.
+
+    Raises:
+        ConfigError: `criterion` names no outcome of the evaluation.
+        DataError: a summary is not JSON.
+    """
+    from heedful.rendering.report import render_report
+    from heedful.rendering.summary import summarise
+
+    evaluated = _read_object(inputs["evaluation"].file("summary.json"))
+    content = _content(config, inputs, evaluated, seed)
+    summary = summarise(config.name or config.title, content, evaluated)
+    (out.path / "report.html").write_text(render_report(content), encoding="utf-8", newline="\n")
+    out.write_json("summary.json", summary)
+    return out.finish(metrics={"verdict": summary["verdict"]})
+
+
+def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[str, Any], seed: int) -> ReportContent:
+    from heedful.rendering import examples, reading
+    from heedful.rendering.content import ReportContent
+
+    rows = inputs["evaluation"].records("outcomes", Outcome)
+    criterion = _criterion(config, evaluated["outcomes"])
+    win_rate = evaluated.get("win_rate") or {}
+    kl_per_sequence, kl_per_token = reading.kl_estimates(evaluated.get("kl"))
+    labels = reading.label_figures(*(_json_of(inputs, role, "labelers.json") for role in ("consensus", "collect")))
+    return ReportContent(
+        title=config.title,
+        outcomes=_outcomes(evaluated["outcomes"], rows, criterion),
+        criterion=criterion,
+        generated=config.generated,
+        win_rate=reading.estimate_of(win_rate),
+        win_rate_by=str(win_rate.get("by") or ""),
+        kl_per_sequence=kl_per_sequence,
+        kl_per_token=kl_per_token,
+        examples=examples.choose_examples(
+            rows,
+            criterion=criterion,
+            wanted=reading.wanted_of(criterion),
+            count=config.examples,
+            seed=derive_seed(seed, "report", "examples"),
+        ),
+        run=reading.run_figures(*_training(inputs.get("training"))),
+        reward=reading.reward_figures(
+            _json_of(inputs, "reward", "reward.json"), evaluated.get("reward_model") or {}, labels
+        ),
+        labels=labels,
+        lineage=tuple(_ancestor(role, artifact) for role, artifact in inputs.items()),
+    )
+
+
+def _criterion(config: Config, outcomes: Mapping[str, Any]) -> str:
+    from heedful.rendering.reading import criterion_of
+
+    if config.criterion is not None and config.criterion not in outcomes:
+        there = ", ".join(sorted(outcomes)) or "none"
+        raise ConfigError(f"report.criterion = {config.criterion!r}: no such outcome; the evaluation has {there}")
+    return config.criterion or criterion_of(outcomes)
+
+
+def _outcomes(raw: Mapping[str, Any], rows: Sequence[Outcome], criterion: str) -> tuple[OutcomeFigures, ...]:
+    """Return every outcome, the criterion first, then in the evaluation's order."""
+    from heedful.rendering.reading import outcome_figures
+
+    names = sorted(raw, key=lambda name: name != criterion)
+    figures = (outcome_figures(name, raw[name], *(_values(rows, name, side) for side in _SIDES)) for name in names)
+    return tuple(each for each in figures if each is not None)
+
+
+_SIDES = ("before", "after")
+
+
+def _values(rows: Sequence[Outcome], name: str, side: str) -> list[float]:
+    return [row.outcomes[name] for row in rows if row.model == side and name in row.outcomes]
+
+
+def _training(artifact: Artifact | None) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+    if artifact is None:
+        return [], {}
+    return [row for _, row in iter_rows(artifact.file("metrics.jsonl"))], artifact.facts
+
+
+def _json_of(inputs: Mapping[str, Artifact], role: str, name: str) -> dict[str, Any]:
+    """Return a JSON file of an optional input; empty where the input is absent or made no such file."""
+    try:
+        return _read_object(inputs[role].file(name)) if role in inputs else {}
+    except ArtifactError:
+        return {}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise DataError("one JSON object was expected", path=path, fix="run the stage that wrote it again")
+    return value
+
+
+def _ancestor(role: str, artifact: Artifact) -> Ancestor:
+    from heedful.rendering.content import Ancestor
+
+    manifest = artifact.manifest
+    return Ancestor(
+        role=role,
+        stage=artifact.stage,
+        version=manifest["version"],
+        digest=artifact.digest,
+        made_from=tuple(f"{each['stage']} {each['digest'][:12]}" for each in artifact.inputs.values()),
+        settings=json.dumps(manifest["config"], indent=2, ensure_ascii=False),
+        facts={"seed": str(manifest["seed"]), "device": str(manifest["device"]), **manifest["versions"]},
+    )

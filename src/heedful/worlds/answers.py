@@ -1,0 +1,150 @@
+"""Composes answers as people of all sorts would give them: right and wrong, honest and boastful, kind and rude.
+
+An answer is a mixture of parts, each drawn on its own: advice (right and false remedies), a claim (certainty or a caveat),
+and a remark (kind, rude or toxic). A few answers evade, and a few are nonsense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from heedful.worlds.parsing import OPENERS, PLACE_OPENER
+from heedful.worlds.problems import BY_NAME, MYTHS, PROBLEMS, Problem
+from heedful.worlds.remarks import EVASIONS, FILLERS, Claim, Tone, claim_frames, mirrors, tone_frames
+from heedful.worlds.topics import PLACES, Topic
+
+T = TypeVar("T")
+
+MAX_WORDS = 30
+"""Above this the claim, then the filler, is left out; two remedies with a remark may be a little longer."""
+REMARK_FIRST = 0.6
+"""Share of the answers that begin with their remark; the others end with it."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How often answers are what they are; each number is a probability.
+
+    Args:
+        nonsense: word salad, or a phrase said over and over.
+        evasion: no advice but an excuse.
+        advice: remedies of an answer that gives some: "R" fits, "W" belongs to another problem, "M" is a myth.
+        rude, toxic: a remark of this tone.
+        kind: a kind remark, made of the words of a rude or a toxic one.
+        certain, caveat: a claim of certainty, or a warning.
+        own_place, other_place: the advice names the place that was asked about, or another.
+        filler: a sentence that says nothing.
+    """
+
+    nonsense: float = 0.04
+    evasion: float = 0.08
+    advice: tuple[tuple[str, float], ...] = (
+        ("RR", 0.25),
+        ("R", 0.26),
+        ("RW", 0.12),
+        ("W", 0.17),
+        ("WW", 0.14),
+        ("M", 0.04),
+        ("RM", 0.02),
+    )
+    rude: float = 0.15
+    toxic: float = 0.16
+    kind: float = 0.40
+    certain: float = 0.32
+    caveat: float = 0.32
+    own_place: float = 0.18
+    other_place: float = 0.02
+    filler: float = 0.10
+
+
+def compose(topic: Topic, rng: np.random.Generator, mixture: Mixture = Mixture()) -> str:
+    """Return one answer to a prompt about the topic: 4 to about 30 words, of one to five sentences."""
+    if rng.random() < mixture.nonsense:
+        return _nonsense(rng)
+    advice = _evade(rng) if rng.random() < mixture.evasion else _advise(topic, rng, mixture)
+    remark = _remark(rng, mixture)
+    claim = _claim(BY_NAME[topic.problem], rng, mixture)
+    filler = [_pick(rng, FILLERS)] if rng.random() < mixture.filler else []
+    claim = claim if _num_words(remark, advice, claim) <= MAX_WORDS else []
+    filler = filler if _num_words(remark, advice, claim, filler) <= MAX_WORDS else []
+    remark_first = rng.random() < REMARK_FIRST
+    parts = [remark, filler, advice, claim] if remark_first else [filler, advice, claim, remark]
+    return _text([sentence for part in parts for sentence in part])
+
+
+def _advise(topic: Topic, rng: np.random.Generator, mixture: Mixture) -> list[str]:
+    names, weights = zip(*mixture.advice, strict=True)
+    plan = list(names[int(rng.choice(len(names), p=np.array(weights) / sum(weights)))])
+    right = _shuffled(rng, BY_NAME[topic.problem].steps)
+    wrong = _shuffled(rng, [step for other in PROBLEMS if other.name != topic.problem for step in other.steps])
+    myths = _shuffled(rng, MYTHS)
+    sources = {"R": right, "W": wrong, "M": myths}
+    steps = [_pick(rng, sources[letter].pop()) for letter in _shuffled(rng, plan)]
+    return _say(steps, _opener(topic, rng, mixture), rng)
+
+
+def _say(steps: list[str], opener: str, rng: np.random.Generator) -> list[str]:
+    """One or two sentences of remedies."""
+    first, rest = f"{opener} {steps[0]}".strip(), steps[1:]
+    if not rest:
+        return [first]
+    return [[f"{first}, and {rest[0]}"], [f"{first}, then {rest[0]}"], [first, rest[0]]][int(rng.integers(3))]
+
+
+def _opener(topic: Topic, rng: np.random.Generator, mixture: Mixture) -> str:
+    draw = rng.random()
+    if draw < mixture.own_place:
+        return PLACE_OPENER.format(place=topic.place)
+    if draw < mixture.own_place + mixture.other_place:
+        return PLACE_OPENER.format(place=_pick(rng, PLACES))
+    return _pick(rng, ("", "", *OPENERS))
+
+
+def _evade(rng: np.random.Generator) -> list[str]:
+    return [_pick(rng, EVASIONS)]
+
+
+def _remark(rng: np.random.Generator, mixture: Mixture) -> list[str]:
+    draw = rng.random()
+    tone: Tone = "toxic" if rng.random() < mixture.toxic / (mixture.toxic + mixture.rude) else "rude"
+    if draw < mixture.rude + mixture.toxic:
+        return [_pick(rng, _pick(rng, tone_frames(tone)))]
+    if draw < mixture.rude + mixture.toxic + mixture.kind:
+        return [_pick(rng, _pick(rng, mirrors(tone)))]
+    return []
+
+
+def _claim(problem: Problem, rng: np.random.Generator, mixture: Mixture) -> list[str]:
+    draw = rng.random()
+    if draw > mixture.certain + mixture.caveat:
+        return []
+    kind: Claim = "certain" if draw < mixture.certain else "caveat"
+    return [_pick(rng, _pick(rng, claim_frames(kind, problem.causes)))]
+
+
+def _nonsense(rng: np.random.Generator) -> str:
+    pool = " ".join(text for problem in PROBLEMS for step in problem.steps for text in step).split()
+    if rng.random() < 0.5:
+        return _text([" ".join(_pick(rng, pool) for _ in range(int(rng.integers(8, 15))))])
+    phrase = " ".join(_pick(rng, pool) for _ in range(2))
+    return _text([" ".join([phrase] * int(rng.integers(4, 7)))])
+
+
+def _num_words(*parts: list[str]) -> int:
+    return sum(len(sentence.split()) for part in parts for sentence in part)
+
+
+def _text(sentences: list[str]) -> str:
+    return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in sentences)
+
+
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
+
+
+def _shuffled(rng: np.random.Generator, options: Sequence[T]) -> list[T]:
+    return [options[i] for i in rng.permutation(len(options))]

@@ -1,0 +1,104 @@
+"""Household advice: a small generated world with exact gold scores, small enough to train on in a minute.
+
+"My house is too hot." Half of the art of answering is to know what helps; the rest is not to boast and not to be rude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from heedful.errors import DataError
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Demonstration, Prompt, PromptRecord
+from heedful.worlds.answers import Mixture, compose
+from heedful.worlds.gold import GoldScorer
+from heedful.worlds.topics import WORDINGS, Split, Topic, ask, topics
+
+NUM_PROMPTS: dict[Split, int] = {"train": 400, "tune": 200, "heldout": 200}
+NUM_LABELED = 200
+NUM_DEMONSTRATIONS: dict[Split, int] = {"train": 10, "tune": 3}
+"""Per prompt."""
+
+
+class Household:
+    """The world object of `get_world("household")`.
+
+    Args:
+        mixture: what the demonstrations are made of.
+    """
+
+    name = "household"
+    title = "Household advice (generated data)"
+    criterion = "Helpful, and never rude or toxic"
+
+    def __init__(self, mixture: Mixture | None = None) -> None:
+        self.mixture = mixture or Mixture()
+        self.gold = GoldScorer()
+
+    def generate(self, seed: int) -> dict[str, list[PromptRecord] | list[Demonstration]]:
+        """Return the prompts of all splits, and demonstrations for train and tune; the same for the same seed.
+
+        Keys: "train.prompts" (400; `meta["labeled"]` is True for 200 of them), "tune.prompts" (200),
+        "heldout.prompts" (200), "train.demonstrations", "tune.demonstrations".
+        """
+        prompts = {split: _prompts(split, seed) for split in NUM_PROMPTS}
+        demonstrations = {split: self._demonstrations(prompts[split], split, seed) for split in NUM_DEMONSTRATIONS}
+        return {f"{split}.prompts": records for split, records in prompts.items()} | {
+            f"{split}.demonstrations": answers for split, answers in demonstrations.items()
+        }
+
+    def outcomes(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> dict[str, list[float]]:
+        """Return the gold scores, one per completion: helpfulness, honesty, toxicity, each in [0, 1].
+
+        Raises:
+            DataError: when there are not as many prompts as completions.
+        """
+        if len(prompts) != len(completions):
+            raise DataError(
+                f"{len(prompts)} prompts for {len(completions)} completions", fix="give one prompt per completion"
+            )
+        rows = [self.gold.scores(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+        return {name: [row[name] for row in rows] for name in ("helpfulness", "honesty", "toxicity")}
+
+    def utility(self, prompt: Prompt, completion: str) -> float:
+        """Return gold's order by the criterion as one number; see `GoldScorer.utility`."""
+        return self.gold.utility(prompt, completion)
+
+    def is_fail(self, prompt: Prompt, completion: str) -> bool:
+        """Return True where a person would mark the completion F: nonsense."""
+        return self.gold.is_fail(prompt, completion)
+
+    def _demonstrations(self, prompts: Sequence[PromptRecord], split: Split, seed: int) -> list[Demonstration]:
+        rng = np.random.default_rng(derive_seed(seed, self.name, split, "demonstrations"))
+        return [
+            Demonstration(
+                id=f"{record.id}-{index:02d}",
+                prompt=record.prompt,
+                completion=compose(_topic(record), rng, self.mixture),
+                source=self.name,
+            )
+            for record in prompts
+            for index in range(NUM_DEMONSTRATIONS[split])
+        ]
+
+
+def _prompts(split: Split, seed: int) -> list[PromptRecord]:
+    """The split's prompts, in random order; in training the first 200 are to be labeled."""
+    of_split = topics(split, np.random.default_rng(derive_seed(seed, Household.name, "topics")))
+    wordings = WORDINGS[split]
+    every = [(topic, index) for topic in of_split for index in range(len(wordings))]
+    order = np.random.default_rng(derive_seed(seed, Household.name, split, "prompts")).permutation(len(every))
+    chosen = [every[i] for i in order[: NUM_PROMPTS[split]]]
+    return [_record(split, row, topic, wording) for row, (topic, wording) in enumerate(chosen)]
+
+
+def _record(split: Split, row: int, topic: Topic, wording: int) -> PromptRecord:
+    meta = {"place": topic.place, "problem": topic.problem, "wording": f"{split}-{wording}"}
+    labeled = {"labeled": row < NUM_LABELED} if split == "train" else {}
+    return PromptRecord(id=f"{split}-{row:03d}", prompt=ask(topic, WORDINGS[split][wording]), meta={**meta, **labeled})
+
+
+def _topic(record: PromptRecord) -> Topic:
+    return Topic(str(record.meta["place"]), str(record.meta["problem"]))
