@@ -9,11 +9,14 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 
 # An int is a float here, as it is for mypy.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook("heedful.numerics", CHECKER)
 torch.set_num_threads(1)
+settings.register_profile("same_every_time", derandomize=True, deadline=None)
+settings.load_profile("same_every_time")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
 from heedful.engines.ppo import PPOSettings, train
@@ -127,7 +128,7 @@ class AlignmentRun:
         self.writer.close()
         save_policy(self.policy, self.source, self.out.folder("model"), self.out.path)
         last = self.out.last_row()
-        facts = {
+        facts: dict[str, JsonValue] = {
             "stopped": self.stopped or "all iterations done",
             "limits": {"kl_budget": self.config.stop.kl_budget, "mean_reward": self.config.stop.mean_reward},
             "threads": torch.get_num_threads(),
@@ -151,7 +152,7 @@ class AlignmentRun:
     def _row(self, iteration: int, table: Table, metrics: Mapping[str, float]) -> dict[str, float]:
         lr = float(self.optimizer.param_groups[0]["lr"])
         texts = self.rollout.answers.completions
-        return {"iteration": iteration, **table.metrics, **metrics, "lr": lr, "distinct_2": distinct_n(texts, 2)}
+        return {"iteration": iteration, **table.metrics, **metrics, "lr": lr, "distinct_2": distinct_n(texts, 2) or 0.0}
 
     def _limit(self, row: Mapping[str, float]) -> str | None:
         stop = self.config.stop

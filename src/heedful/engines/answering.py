@@ -27,8 +27,8 @@ def answer(
 ) -> list[Completion]:
     """Return `num_completions` answers to each prompt, prompt by prompt.
 
-    The k-th answer to a prompt depends on the seed, the prompt's id and k alone. With a `reference`, each record's `meta` also tells
-    `kl`: the exact KL to it along the completion, in nats.
+    The k-th answer to a prompt depends on the seed, the prompt's id and k alone. With a `reference`, each record's
+    `meta` also tells `kl`: the exact KL to it along the completion, in nats.
     """
     rows = [(prompt, k) for prompt in prompts for k in range(num_completions)]
     context = policy.tokens([prompt.prompt for prompt, _ in rows], room=max_new_tokens)

@@ -70,8 +70,11 @@ def outcome_summary(
     """Return each outcome's figures: before, after, change, relative change and a paired test."""
     columns = {name: _columns(outcomes, name) for name in outcomes[0].outcomes} | {"distinct_2": _distinct(outcomes)}
     return {
-        name: {"by": by.get(name, "text"), "unit": UNITS.get(name, "")}
-        | _figures(*columns[name], seed=seed, draws=draws)
+        name: {
+            "by": by.get(name, "text"),
+            "unit": UNITS.get(name, ""),
+            **_figures(*columns[name], seed=seed, draws=draws),
+        }
         for name in columns
     }
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from heedful.engines.answering import answer
 from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary, pair_accuracy, win_summary
 from heedful.engines.map import map_shards
+from heedful.engines.rollout import score_all
 from heedful.engines.selecting import chosen_prompts
 from heedful.models.opening import open_generator
 from heedful.models.policy import LanguagePolicy, Reference, fixed_reference
@@ -81,7 +82,7 @@ def _measures(config: Config, inputs: Mapping[str, Artifact]) -> list[Measure]:
         measures.append(_gold(config.world))
     if "reward" in inputs:
         reward = load_reward_model(inputs["reward"].path / "model")
-        measures.append(lambda rows: {"reward": [float(s) for s in reward.score(*_texts(rows))]})
+        measures.append(lambda rows: {"reward": score_all(reward, *_texts(rows))})
     for role, name in (("classifier", "toxicity"), ("watcher", "toxicity_watched")):
         if role in inputs:
             measures.append(_unwanted(inputs[role], name))
@@ -168,7 +169,7 @@ def _judges(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
             )
     if "classifier" in inputs or config.world is None:
         return judges
-    return judges | {name: "gold" for name in ("helpfulness", "honesty", "toxicity", GOLD_UTILITY)}
+    return judges | dict.fromkeys(("helpfulness", "honesty", "toxicity", GOLD_UTILITY), "gold")
 
 
 def _headline(summary: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

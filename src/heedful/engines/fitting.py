@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -62,6 +62,14 @@ class FitSettings:
     weight_decay: float = 0.0
     max_grad_norm: float | None = 1.0
     checkpoint_every: int = 100
+
+    @classmethod
+    def of(cls, config: Any) -> FitSettings:
+        """Return the settings of a stage that has `optimizer`, `epochs`, `checkpoint_every` and the two batch numbers."""
+        batches = {"minibatch_rows": config.minibatch_rows, "microbatch_tokens": config.microbatch_tokens}
+        return cls(
+            epochs=config.epochs, checkpoint_every=config.checkpoint_every, **batches, **config.optimizer.model_dump()
+        )
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Sampling with a KV cache from exactly the distribution whose log-probs are trained: softmax(logits / temperature), nothing else.
 
-Prompts are taken in order of length, finished rows are dropped from the batch, and each row has random numbers of its own, so that a
-completion does not depend on its neighbours (up to rounding at the edge of a draw). Top-k, top-p and minimum lengths are absent on
-purpose: they would make the policy's log-probs false, and a policy can earn negative KL from that.
+Prompts are taken in order of length, finished rows are dropped from the batch, and each row has random numbers of its
+own, so that a completion does not depend on its neighbours (up to rounding at the edge of a draw). Top-k, top-p and
+minimum lengths are absent on purpose: they would make the policy's log-probs false, and a policy can earn negative KL
+from that.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def sample(
     actions = torch.zeros(len(prompts), max_new_tokens, dtype=torch.long, device=policy.device)
     counts = torch.zeros(len(prompts), dtype=torch.long, device=policy.device)
     draws = torch.stack([_uniforms(seed, max_new_tokens) for seed in seeds]).to(policy.device)
-    for rows in torch.argsort(prompts.lengths, descending=True, stable=True).split(batch_rows):
+    for rows in torch.split(torch.argsort(prompts.lengths, descending=True, stable=True), batch_rows):
         actions[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
     stop = _stop_tensor(policy)
     last = actions.gather(1, (counts - 1)[:, None])[:, 0]
@@ -108,16 +109,19 @@ class CausalDecoder:
         self._cache = DynamicCache(config=policy.bare.config)
 
     def start(self) -> Tensor:
+        """Read the prompts; return the logits [B, V] of the first decision."""
         positions = (self._mask.cumsum(1) - 1).clamp(min=0)
         return self._forward(self._tokens, positions)
 
     def step(self, tokens: Tensor) -> Tensor:
+        """Read one token per row; return the logits [B, V] of the next decision."""
         self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], 1)
         logits = self._forward(tokens[:, None], self._lengths[:, None])
         self._lengths = self._lengths + 1
         return logits
 
     def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
         self._cache.batch_select_indices(rows)
         self._mask, self._lengths = self._mask[rows], self._lengths[rows]
 
@@ -147,10 +151,12 @@ class EncoderDecoderDecoder:
         self._cache = EncoderDecoderCache(DynamicCache(config=config.get_text_config(decoder=True)), DynamicCache())
 
     def start(self) -> Tensor:
+        """Read the prompts; return the logits [B, V] of the first decision."""
         rows = self._keys.shape[0]
         return self.step(torch.full((rows,), self._policy.bare.config.decoder_start_token_id, device=self._keys.device))
 
     def step(self, tokens: Tensor) -> Tensor:
+        """Read one token per row; return the logits [B, V] of the next decision."""
         with autocast(self._policy.precision, tokens.device):
             out = self._policy.bare(
                 encoder_outputs=self._encoded,
@@ -162,6 +168,7 @@ class EncoderDecoderDecoder:
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
 
     def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
         self._cache.batch_select_indices(rows)
         self._keys = self._keys[rows]
         self._encoded.last_hidden_state = self._encoded.last_hidden_state[rows]

@@ -2,9 +2,10 @@
 
     L = policy_loss + vf_coef * value_loss - ent_coef * entropy
 
-Each mean runs over the real decisions of the whole minibatch, so the loss does not depend on how the minibatch is cut into
-microbatches. The equations are in `numerics`; what a decision is, is known only to the rollout and the policy. Text and games run
-this same code. Sources: Schulman et al. 2017, arXiv:1707.06347, eq. 7 and 9; the details list of Huang et al. 2024, arXiv:2403.17031.
+Each mean runs over the real decisions of the whole minibatch, so the loss does not depend on how the minibatch is cut
+into microbatches. The equations are in `numerics`; what a decision is, is known only to the rollout and the policy. Text
+and games run this same code. Sources: Schulman et al. 2017, arXiv:1707.06347, eq. 7 and 9; the details of Huang et al.
+2024, arXiv:2403.17031.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def update(
 def minibatches(rows: int, size: int, *, seed: int, epoch: int) -> Iterator[Tensor]:
     """Yield row numbers in a fresh order for each epoch; every row once; the last minibatch may be smaller."""
     order = torch.randperm(rows, generator=generator(seed, "minibatches", epoch))
-    yield from order.split(size)
+    yield from torch.split(order, size)
 
 
 def microbatches(costs: Tensor, index: Tensor, cells: int) -> Iterator[Tensor]:

@@ -29,7 +29,7 @@ from heedful.records.types import Prompt
 
 @dataclass(frozen=True)
 class RewardSettings:
-    """How scores and KL become rewards. `missing_eos_value` is subtracted from, or replaces, the score of a truncated completion."""
+    """How scores and KL become rewards. `missing_eos_value` is subtracted from, or replaces, a truncated completion's score."""
 
     kl_estimator: Literal["k1", "exact"] = "k1"
     missing_eos: Literal["subtract", "replace"] = "subtract"

@@ -53,12 +53,12 @@ def lesson(renderer: Renderer, row: Demonstration) -> Lesson:
     prompt: list[int] = []
     actions: list[int] = []
     targets: list[bool] = []
-    for ids, target in renderer.segments(row.prompt, row.completion):
+    for tokens, target in renderer.segments(row.prompt, row.completion):
         if target or actions:
-            actions += ids
-            targets += [target] * len(ids)
+            actions += tokens
+            targets += [target] * len(tokens)
         else:
-            prompt += ids
+            prompt += tokens
     return Lesson(row.id, prompt, actions, targets)
 
 
@@ -106,20 +106,9 @@ def supervise(config: Config, source: Artifact, out: Workspace, *, seed: int) ->
 
     parameters = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
     job = Fit("sft", parameters, [lesson.unit for lesson in lessons], loss_sum, measure)
-    history = fit(job, fit_settings(config), out, seed=seed)
+    history = fit(job, FitSettings.of(config), out, seed=seed)
     _save(trained, tokenizer, base, out.folder("model"))
     return out.finish(metrics=_summary(history, len(lessons), left_out), facts={"renderer": renderer.fingerprint})
-
-
-def fit_settings(config: Any) -> FitSettings:
-    """Return the loop's settings from those of a stage that has `optimizer`, `epochs` and the batch numbers."""
-    return FitSettings(
-        epochs=config.epochs,
-        minibatch_rows=config.minibatch_rows,
-        microbatch_tokens=config.microbatch_tokens,
-        checkpoint_every=config.checkpoint_every,
-        **config.optimizer.model_dump(),
-    )
 
 
 def _open(config: Config, rows: Sequence[Demonstration], base: Path, seed: int) -> tuple[Any, Any, str]:

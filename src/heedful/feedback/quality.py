@@ -31,6 +31,9 @@ _HABIT = 0.5
 _AS_SHOWN = 0.2
 """Mean tau-b with the displayed position from which answers "follow the display": one answer in five left as shown."""
 
+_CHANCE = (0.45, 0.55)
+"""S2 agreement within five points of chance is what clicking gives; the interval of a clicker misses 0.5 itself too often."""
+
 
 @dataclass(frozen=True)
 class LabelerReport:
@@ -130,7 +133,7 @@ def _diagnose(test: LabelerTest, tasks: Sequence[Sequence[Ranking]], *, seed: in
         return "as displayed"
     if _goes_by_length(test.labeler, tasks, seed):
         return "length habit"
-    if test.s2 is not None and test.s2.low <= 0.5 <= test.s2.high:
+    if test.s2 is not None and test.s2.low <= _CHANCE[1] and test.s2.high >= _CHANCE[0]:
         return "random/spam"
     return "unclear"
 

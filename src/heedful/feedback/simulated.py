@@ -2,12 +2,14 @@
 
 A careful labeler sees the utility of each completion plus normal noise, ties what looks nearly equal, and marks
 nonsense F. Utilities are divided by their pooled standard deviation within tasks first, so that noise has the same
-meaning in every world. For normal utilities the S2 agreement of two careful labelers has a closed form (`noise_for_agreement`):
+meaning in every world. For normal utilities the S2 agreement of two careful labelers who never tie has a closed form
+(`noise_for_agreement`); ties lift it, because close calls are no longer counted. Measured on 4,000 tasks of four completions:
 
-    noise   0.40   0.58   0.75   1.00   1.62
-    S2      0.83   0.77   0.72   0.67   0.59        without ties; a tie width of 0.15 adds one to two points
+    tie width 0       noise 0.75 -> 72 %     (80 % with the true order)
+    tie width 0.15    noise 0.87 -> 72 %     (79 %; 6 % of pairs tied)
+    tie width 0.30    noise 0.95 -> 72 %     (79 %; 11 % of pairs tied)
 
-so a noise of 0.75 gives the 72 % at which trained people agree with each other (Ouyang et al. 2022).
+72 % is what trained people reach with each other (Ouyang et al. 2022), hence the default noise of 0.87.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class SimulatedLabeler:
     """
 
     name: str
-    noise: float = 0.75
+    noise: float = 0.87
     fault: Fault | None = None
     tie_width: float = 0.15
     marks_fails: bool = True
@@ -204,4 +206,4 @@ def _group(seen: Mapping[str, float], marked: set[str], tie_width: float) -> Wea
             groups[-1].append(item)
         else:
             groups.append([item])
-    return WeakOrder(tuple(tuple(group) for group in groups), tuple(sorted(marked)))
+    return WeakOrder(tuple(tuple(sorted(group)) for group in groups), tuple(sorted(marked)))

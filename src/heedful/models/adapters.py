@@ -35,11 +35,13 @@ def add_lora(model: nn.Module, *, r: int, alpha: float, targets: str | list[str]
     from peft import LoraConfig, TaskType, get_peft_model
 
     task = TaskType.SEQ_2_SEQ_LM if getattr(model.config, "is_encoder_decoder", False) else TaskType.CAUSAL_LM
+    if not hasattr(model, "prepare_inputs_for_generation"):
+        task = TaskType.FEATURE_EXTRACTION  # the body of a reward model
     config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, task_type=task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         try:
-            return get_peft_model(model, config, adapter_name=name)  # type: ignore[arg-type]
+            return get_peft_model(model, config, adapter_name=name)
         except ValueError as error:
             first = str(error).splitlines()[0]
             raise ModelError(f"lora.targets = {targets!r}: {first}; name linear layers of this model") from error
@@ -95,4 +97,4 @@ def load_adapter(model: nn.Module, folder: Path, *, name: str = POLICY, trainabl
     if isinstance(model, PeftModel):
         model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
         return model
-    return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)  # type: ignore[arg-type]
+    return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)

@@ -19,7 +19,15 @@ from transformers import AutoModel
 
 from heedful.errors import ModelError
 from heedful.models.folders import checked_folder, refuse_pickle
-from heedful.models.loading import Kind, load_config, load_language_model, load_tokenizer, model_kind, one_line
+from heedful.models.loading import (
+    Kind,
+    fit_tokenizer,
+    load_config,
+    load_language_model,
+    load_tokenizer,
+    model_kind,
+    one_line,
+)
 from heedful.models.prompts import Renderer, plain_text
 from heedful.models.trunks import Precision, autocast
 from heedful.records.types import Prompt
@@ -84,7 +92,8 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(iter(self.model.parameters())).device
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
 
     def read(self, prompt: Prompt, completion: str) -> Text:
         """Return the tokens of one text, cut to `max_tokens`."""
@@ -162,6 +171,7 @@ def load_backbone(source: str | Path, reading: Reading, *, allow_pickle: bool = 
         model = AutoModel.from_pretrained(
             str(source), dtype=torch.float32, use_safetensors=None if allow_pickle else True
         )
+    fit_tokenizer(model, tokenizer)
     return Backbone(model, tokenizer, reading)
 
 

@@ -31,6 +31,8 @@ from transformers.utils import logging as transformers_logging
 from heedful.errors import ModelError
 from heedful.models.folders import checked_folder, refuse_pickle
 
+transformers_logging.disable_progress_bar()  # bars on the terminal are ours to draw
+
 Kind = Literal["causal", "encoder_decoder", "encoder"]
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>", "<|endoftext|>")
@@ -184,7 +186,6 @@ def _ensure_pad(tokenizer: Any) -> None:
 @contextlib.contextmanager
 def one_line(source: str | Path, problem: str) -> Iterator[None]:
     """Turn what transformers raises inside the block into a ModelError of one line."""
-    transformers_logging.disable_progress_bar()  # bars on the terminal are ours to draw
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:

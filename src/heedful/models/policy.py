@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ class Reference:
     """The frozen model that the policy is held to."""
 
     def __init__(
-        self, trunk: Trunk, frozen: Callable[[], contextlib.AbstractContextManager[None]], weights: dict[str, Tensor]
+        self, trunk: Trunk, frozen: Callable[[], contextlib.AbstractContextManager[None]], weights: Mapping[str, Tensor]
     ) -> None:
         self._trunk = trunk
         self._frozen = frozen

@@ -1,4 +1,4 @@
-"""An ordinary `AutoModelForSequenceClassification`, as hubs have them, in the role of a reward model: its own head, a named label."""
+"""An ordinary sequence classifier, as hubs have them, in the role of a reward model: its own head, one label named wanted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, Text, by_length
 from heedful.models.folders import checked_folder, refuse_pickle
-from heedful.models.loading import load_tokenizer, one_line
+from heedful.models.loading import fit_tokenizer, load_tokenizer, one_line
 from heedful.models.trunks import autocast
 from heedful.records.types import Prompt
 
@@ -133,6 +133,6 @@ def load_sequence_classifier(
     labels = {str(name).lower(): int(number) for number, name in model.config.id2label.items()}
     if len(labels) < 2 or wanted.lower() not in labels:
         raise ModelError(f"{source}: no class {wanted!r}; expected at least two classes, has {', '.join(labels)}")
-    model.config.pad_token_id = tokenizer.pad_token_id
+    fit_tokenizer(model, tokenizer)
     backbone = Backbone(model, tokenizer, reading or Reading(sees_prompt=False))
     return SequenceClassifier(backbone, labels[wanted.lower()], wanted, scale)

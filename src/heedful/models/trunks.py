@@ -87,6 +87,7 @@ class CausalTrunk:
         self._own_head = not self._plain_head_agrees()
 
     def states(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> States:
+        """Return the states of the real decisions; see `Trunk`."""
         tokens = join(prompts, actions, mask)
         rows, columns = mask.nonzero(as_tuple=True)
         places = prompts.lengths[rows] - 1 + columns
@@ -127,6 +128,7 @@ class EncoderDecoderTrunk:
         self._vocabulary: Any = _output_layer(model)
 
     def states(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> States:
+        """Return the states of the real decisions; see `Trunk`."""
         start = torch.full_like(actions[:, :1], self._model.config.decoder_start_token_id)
         tokens = torch.cat([start, actions[:, :-1]], 1).masked_fill(~mask, 0)
         keys = prompts.mask.long()

@@ -36,7 +36,8 @@ class WeakOrder(Generic[Item]):
         return found
 
 
-class KemenyConsensus(NamedTuple, Generic[Item]):
+@dataclass(frozen=True)
+class KemenyConsensus(Generic[Item]):
     """The weak order nearest to all rankings of a task.
 
     `cost` is its distance to them, summed; `margin` is how much more the second best weak order costs (0 where there

@@ -148,13 +148,15 @@ def find_unreliable(
     flagged: dict[str, LabelerTest] = {}
     latest: dict[str, LabelerTest] = {}
     while True:
-        found = _round([task.without(flagged) for task in tasks], minimum_tasks=minimum_tasks, seed=seed, draws=draws)
+        left = [task.without(flagged) for task in tasks]
+        found, compared = _round(left, minimum_tasks=minimum_tasks, seed=seed, draws=draws)
         bad = [test for test in found.values() if _is_bad(test, q=q, minimum_gap=minimum_gap)]
         latest = {who: _keep_p_values(test, latest.get(who, test)) for who, test in found.items()}
         if not bad:
-            return dict(sorted({**latest, **flagged}.items()))
+            kept = {who: _with_intervals(test, compared, seed=seed) for who, test in latest.items()}
+            return dict(sorted({**kept, **flagged}.items()))
         worst = min(bad, key=lambda test: (test.z or 0.0, test.labeler))
-        flagged[worst.labeler] = replace(worst, flagged=True)
+        flagged[worst.labeler] = replace(_with_intervals(worst, compared, seed=seed), flagged=True)
 
 
 def _is_bad(test: LabelerTest, *, q: float, minimum_gap: float) -> bool:
@@ -168,8 +170,10 @@ def _keep_p_values(test: LabelerTest, earlier: LabelerTest) -> LabelerTest:
     return replace(test, p=earlier.p, two_sided=earlier.two_sided, z=earlier.z, q=earlier.q)
 
 
-def _round(tasks: Sequence[TaskAnswers], *, minimum_tasks: int, seed: int, draws: int) -> dict[str, LabelerTest]:
-    """Test every labeler once and adjust the p-values over those with enough tasks."""
+def _round(
+    tasks: Sequence[TaskAnswers], *, minimum_tasks: int, seed: int, draws: int
+) -> tuple[dict[str, LabelerTest], list[Comparison]]:
+    """Test every labeler once and adjust the p-values over those with enough tasks; intervals come later."""
     labelers = sorted({labeler for task in tasks for labeler in task.labelers})
     constant = dict.fromkeys(labelers, 0)
     compared = []
@@ -183,38 +187,58 @@ def _round(tasks: Sequence[TaskAnswers], *, minimum_tasks: int, seed: int, draws
     }
     tested = {who: test.p for who, test in found.items() if test.p is not None}
     adjusted = false_discovery_control(list(tested.values())) if tested else []
-    return found | {who: replace(found[who], q=float(value)) for who, value in zip(tested, adjusted, strict=True)}
+    found |= {who: replace(found[who], q=float(value)) for who, value in zip(tested, adjusted, strict=True)}
+    return found, compared
+
+
+Slots = list[tuple[Comparison, int]]
+"""Tasks of one labeler, each with the labeler's row in it."""
+
+
+def _slots(labeler: str, compared: Sequence[Comparison], others: int) -> Slots:
+    """Return the labeler's tasks that have at least so many others."""
+    return [
+        (task, task.labelers.index(labeler))
+        for task in compared
+        if labeler in task.labelers and len(task.labelers) > others
+    ]
 
 
 def _test_labeler(
     labeler: str, compared: Sequence[Comparison], constant: int, *, minimum_tasks: int, seed: int, draws: int
 ) -> LabelerTest:
     """Compare one labeler with the others of the same tasks."""
-    shared = [(task, task.labelers.index(labeler)) for task in compared if labeler in task.labelers]
-    shared = [(task, slot) for task, slot in shared if len(task.labelers) > 1]
-    tested = [(task, slot) for task, slot in shared if len(task.labelers) > 2]
-    enough = len(tested) >= max(1, minimum_tasks)
-    scores, slots = [_mean_similarity(task) for task, _ in tested], [slot for _, slot in tested]
-    test = within_task_test(scores, slots, seed=seed, draws=draws) if enough else None
-    own, peers = _own_agreement(tested, seed=seed), _peers_share(tested)
-    similarity = [float(_mean_similarity(task)[slot]) for task, slot in shared]
+    tested = _slots(labeler, compared, others=2)
+    test = None
+    if len(tested) >= max(1, minimum_tasks):
+        scores, slots = [_mean_similarity(task) for task, _ in tested], [slot for _, slot in tested]
+        test = within_task_test(scores, slots, seed=seed, draws=draws)
+    peers, gap = _peers_and_gap(tested)
     return LabelerTest(
         labeler=labeler,
-        tasks=len(shared),
+        tasks=len(_slots(labeler, compared, others=1)),
         tested=len(tested),
         constant=constant,
-        similarity=clustered_mean(similarity, range(len(shared)), seed=seed) if shared else None,
-        s2=_own_agreement(shared, seed=seed),
+        similarity=None,
+        s2=None,
         peers_s2=peers,
-        gap=peers - own.value if peers is not None and own is not None else None,
+        gap=gap,
         p=test.worse if test else None,
         two_sided=test.two_sided if test else None,
         z=test.z if test else None,
     )
 
 
-Slots = Sequence[tuple[Comparison, int]]
-"""Tasks of one labeler, each with the labeler's row in it."""
+def _with_intervals(test: LabelerTest, compared: Sequence[Comparison], *, seed: int) -> LabelerTest:
+    """Return the test with the labeler's similarity and S2, clustered by task."""
+    shared = _slots(test.labeler, compared, others=1)
+    if not shared:
+        return test
+    similarity = [float(_mean_similarity(task)[slot]) for task, slot in shared]
+    same, both = np.array([_own_pairs(task, slot) for task, slot in shared]).T
+    tasks = range(len(shared))
+    s2 = clustered_ratio(same, both, tasks, seed=seed) if both.any() else None
+    return replace(test, similarity=clustered_mean(similarity, tasks, seed=seed), s2=s2)
 
 
 def _mean_similarity(task: Comparison) -> Floats:
@@ -223,19 +247,21 @@ def _mean_similarity(task: Comparison) -> Floats:
     return means
 
 
-def _own_agreement(shared: Slots, *, seed: int) -> Estimate | None:
-    """Return S2 of the labeler with the others, clustered by task."""
-    same = [float(task.same_order[slot].sum() - task.same_order[slot, slot]) for task, slot in shared]
-    both = [float(task.both_ordered[slot].sum() - task.both_ordered[slot, slot]) for task, slot in shared]
-    return clustered_ratio(same, both, range(len(shared)), seed=seed) if sum(both) else None
+def _own_pairs(task: Comparison, slot: int) -> tuple[float, float]:
+    """Return the pairs that the labeler and the others ordered: alike, and in all."""
+    same, both = task.same_order[slot], task.both_ordered[slot]
+    return float(same.sum() - same[slot]), float(both.sum() - both[slot])
 
 
-def _peers_share(tested: Slots) -> float | None:
-    """Return S2 of the others with each other, on the same tasks."""
-    same = both = 0.0
+def _peers_and_gap(tested: Slots) -> tuple[float | None, float | None]:
+    """Return S2 of the others with each other, and how much less the labeler has, on the same tasks."""
+    own_same = own_both = peers_same = peers_both = 0.0
     for task, slot in tested:
-        others = np.delete(np.arange(len(task.labelers)), slot)
-        pairs = np.triu_indices(len(others), k=1)
-        same += task.same_order[np.ix_(others, others)][pairs].sum()
-        both += task.both_ordered[np.ix_(others, others)][pairs].sum()
-    return float(same / both) if both else None
+        same, both = _own_pairs(task, slot)
+        own_same, own_both = own_same + same, own_both + both
+        # Every pair of labelers stands twice in the matrix; what is not the labeler's own is the others'.
+        peers_same += (task.same_order.sum() - np.trace(task.same_order)) / 2 - same
+        peers_both += (task.both_ordered.sum() - np.trace(task.both_ordered)) / 2 - both
+    if not own_both or not peers_both:
+        return None, None
+    return float(peers_same / peers_both), float(peers_same / peers_both - own_same / own_both)

@@ -22,6 +22,8 @@ from scipy.stats import rankdata
 from heedful.errors import DataError
 
 Floats = NDArray[np.float64]
+Clusters = Sequence[Hashable] | NDArray[Any]
+"""The prompt (or task) of each row: any values that can be compared."""
 
 _BLOCK = 4_000_000
 """Most resampled cells held at once: 32 MB."""
@@ -71,7 +73,7 @@ def wilson_interval(successes: float, trials: float, *, level: float = 0.95) -> 
 
 
 def clustered_mean(
-    values: ArrayLike, clusters: Sequence[Hashable], *, seed: int, draws: int = 2000, level: float = 0.95
+    values: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 2000, level: float = 0.95
 ) -> Estimate:
     """Return the mean of all rows; its interval resamples whole clusters.
 
@@ -91,7 +93,7 @@ def clustered_mean(
 def clustered_ratio(
     numerators: ArrayLike,
     denominators: ArrayLike,
-    clusters: Sequence[Hashable],
+    clusters: Clusters,
     *,
     seed: int,
     draws: int = 2000,
@@ -114,9 +116,7 @@ def clustered_ratio(
     return Estimate(float(above.sum() / below.sum()), float(low), float(high), len(above), len(sums))
 
 
-def paired_change(
-    before: ArrayLike, after: ArrayLike, clusters: Sequence[Hashable], *, seed: int, draws: int = 2000
-) -> Estimate:
+def paired_change(before: ArrayLike, after: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 2000) -> Estimate:
     """Return the mean of after - before over rows that belong together; interval clustered by prompt.
 
     Args:
@@ -128,7 +128,7 @@ def paired_change(
 
 
 def relative_change(
-    before: ArrayLike, after: ArrayLike, clusters: Sequence[Hashable], *, seed: int, draws: int = 2000
+    before: ArrayLike, after: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 2000
 ) -> Estimate | None:
     """Return the change over the mean before: -0.8 is a fall of 80 %; interval clustered by prompt.
 
@@ -147,15 +147,13 @@ def relative_change(
     return Estimate(float(sums[:, 0].sum() / abs(base)), float(low), float(high), len(first), len(sums))
 
 
-def win_rate(
-    before: ArrayLike, after: ArrayLike, clusters: Sequence[Hashable], *, seed: int, draws: int = 2000
-) -> Estimate:
+def win_rate(before: ArrayLike, after: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 2000) -> Estimate:
     """Return the share of rows where after beats before, a tie counting one half; interval clustered by prompt."""
     wins = (np.sign(_rows(after, clusters) - _rows(before, clusters)) + 1) / 2
     return clustered_mean(wins, clusters, seed=seed, draws=draws)
 
 
-def sign_flip_test(differences: ArrayLike, clusters: Sequence[Hashable], *, seed: int, draws: int = 10_000) -> float:
+def sign_flip_test(differences: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 10_000) -> float:
     """Return the two-sided p-value of "the mean difference is 0": signs are flipped by whole clusters.
 
         p = (1 + draws with |sum| at least as large as seen) / (1 + draws)
@@ -283,7 +281,7 @@ def _longest_common_subsequence(ours: Sequence[str], theirs: Sequence[str]) -> i
     return len(ours) - row.bit_count()
 
 
-def _rows(values: ArrayLike, clusters: Sequence[Hashable] | NDArray[np.generic]) -> Floats:
+def _rows(values: ArrayLike, clusters: Clusters) -> Floats:
     """Return the values as numbers, checked."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or len(numbers) != len(clusters) or not len(numbers):
@@ -293,7 +291,7 @@ def _rows(values: ArrayLike, clusters: Sequence[Hashable] | NDArray[np.generic])
     return numbers
 
 
-def _cluster_sums(columns: Floats, clusters: Sequence[Hashable]) -> Floats:
+def _cluster_sums(columns: Floats, clusters: Clusters) -> Floats:
     """Return the sum of each column over each cluster, [C, k], clusters in order of appearance."""
     numbers: dict[Hashable, int] = {}
     place = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
@@ -305,8 +303,8 @@ def _resampled_totals(sums: Floats, *, seed: int, draws: int) -> Floats:
     rng = np.random.default_rng(seed)
     size = len(sums)
     rows = max(1, _BLOCK // size)
-    blocks = [
-        sums[rng.integers(0, size, size=(min(rows, draws - start), size))].sum(axis=1)
-        for start in range(0, draws, rows)
-    ]
+    blocks = []
+    for start in range(0, draws, rows):
+        chosen = rng.integers(0, size, size=(min(rows, draws - start), size))
+        blocks.append(np.stack([column[chosen].sum(axis=1) for column in sums.T], axis=1))
     return np.concatenate(blocks)

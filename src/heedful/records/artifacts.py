@@ -7,8 +7,10 @@ workspace to go on with or a finished artifact, never half of one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +115,8 @@ class Artifact:
                 raise ArtifactError(f"{path}: missing from a finished artifact; its manifest lists it")
             if sha256_file(path) != expected:
                 raise ArtifactError(f"{path}: altered since the artifact was finished; its hash does not hold")
-        write_json(self.path / STATS, stats)
+        with contextlib.suppress(OSError):  # a store that is read only is hashed again each time
+            write_json(self.path / STATS, stats)
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,13 @@ class Identity:
         parts = self._shared()
         return sha256_json({**parts, "inputs": {k: v.content_digest for k, v in self.inputs.items()}})[:20]
 
-    def manifest(self) -> dict[str, Any]:
-        """Return what a manifest says before anything was made."""
+    def manifest(self, store: Path | None = None) -> dict[str, Any]:
+        """Return what a manifest says before anything was made; the inputs' paths are relative to `store`."""
         return {
             **self._shared(),
             "format": FORMAT,
             "digest": self.digest,
-            "inputs": {role: _reference(artifact) for role, artifact in self.inputs.items()},
+            "inputs": {role: _reference(artifact, store) for role, artifact in self.inputs.items()},
             "versions": {**self.versions, "heedful": self.heedful},
         }
 
@@ -170,12 +173,13 @@ class Identity:
         }
 
 
-def _reference(artifact: Artifact) -> dict[str, str]:
+def _reference(artifact: Artifact, store: Path | None) -> dict[str, str]:
+    inside = store is None or artifact.path.parent == store.resolve()
     return {
         "stage": artifact.stage,
         "digest": artifact.digest,
         "content": artifact.content_digest,
-        "path": artifact.path.name,
+        "path": artifact.path.name if inside else os.path.relpath(artifact.path, store),
     }
 
 

@@ -58,7 +58,9 @@ class Recipe:
     steps: tuple[Step, ...]
 
     @classmethod
-    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None, *, stages: Collection[str] = ()) -> Recipe:
+    def load(
+        cls, path: Path | str, overrides: Mapping[str, Any] | None = None, *, stages: Collection[str] = ()
+    ) -> Recipe:
         """Read a recipe.
 
         Args:
@@ -75,14 +77,14 @@ class Recipe:
     @classmethod
     def parse(
         cls,
-        tables: Mapping[str, Any],
+        given: Mapping[str, Any],
         path: Path,
         overrides: Mapping[str, Any] | None = None,
         *,
         stages: Collection[str] = (),
     ) -> Recipe:
         """Return the recipe that these tables make; `path` is what messages call it."""
-        tables = copy.deepcopy(dict(tables))
+        tables = copy.deepcopy(dict(given))
         for place, value in (overrides or {}).items():
             _override(tables, place, value, path)
         order = _order(tables, path)
@@ -90,7 +92,9 @@ class Recipe:
         steps = [_step(name, tables[name], order, path, stages) for name in order]
         name = _text(tables, "name", path)
         if not _NAME.fullmatch(name):
-            raise ConfigError(f'{path}: name: "{name}" cannot be a folder\'s name; letters, digits, - and _ were expected')
+            raise ConfigError(
+                f'{path}: name: "{name}" cannot be a folder\'s name; letters, digits, - and _ were expected'
+            )
         title = _text(tables, "title", path) if "title" in tables else name
         return cls(name, title, _seed(tables, path), path, tuple(steps))
 
@@ -155,7 +159,9 @@ def _override(tables: dict[str, Any], place: str, value: Any, path: Path) -> Non
             table[key] = {}
         if not isinstance(table, dict) or not isinstance(table.get(key), dict):
             known = [k for k, v in table.items() if isinstance(v, dict)] if isinstance(table, dict) else []
-            raise ConfigError(f"{path}: --set {place}: there is no '{'.'.join(parents[: depth + 1])}'{nearest(key, known)}")
+            raise ConfigError(
+                f"{path}: --set {place}: there is no '{'.'.join(parents[: depth + 1])}'{nearest(key, known)}"
+            )
         table = table[key]
     if not parents and last not in TOP_LEVEL:
         raise ConfigError(f"{path}: --set {place}: no such setting{nearest(last, TOP_LEVEL)}")
@@ -188,20 +194,22 @@ def _check_tables(tables: Mapping[str, Any], order: Sequence[str], path: Path) -
 
 def _step(name: str, table: Mapping[str, Any], order: Sequence[str], path: Path, stages: Collection[str]) -> Step:
     settings = dict(table)
-    stage = settings.pop("stage", name)
-    if not isinstance(stage, str) or (stages and stage not in stages):
+    stage = str(settings.pop("stage", name))
+    if stages and stage not in stages:
         where = f"{name}.stage" if "stage" in table else f"[{name}]"
-        raise ConfigError(f"{path}: {where}: no stage is called '{stage}'{nearest(str(stage), stages)}")
+        raise ConfigError(f"{path}: {where}: no stage is called '{stage}'{nearest(stage, stages)}")
     inputs = settings.pop("inputs", {})
     if not isinstance(inputs, dict):
         raise ConfigError(f'{path}: {name}.inputs: a table was expected, such as inputs = {{ policy = "sft" }}')
-    return Step(name, stage, {role: _sources(name, role, given, order, path) for role, given in inputs.items()}, settings)
+    return Step(
+        name, stage, {role: _sources(name, role, given, order, path) for role, given in inputs.items()}, settings
+    )
 
 
 def _sources(name: str, role: str, given: object, order: Sequence[str], path: Path) -> tuple[str, ...]:
     place = f"{path}: {name}.inputs.{role}"
-    sources = given if isinstance(given, list) else [given]
-    if not sources or not all(isinstance(source, str) for source in sources):
+    sources = [source for source in (given if isinstance(given, list) else [given]) if isinstance(source, str)]
+    if not sources or (isinstance(given, list) and len(sources) < len(given)):
         raise ConfigError(f"{place}: the name of a stage was expected, got {show(given)}")
     for source in sources:
         if source not in order:
@@ -209,7 +217,9 @@ def _sources(name: str, role: str, given: object, order: Sequence[str], path: Pa
         if source == name:
             raise ConfigError(f"{place}: a cycle; '{name}' cannot be its own input")
         if order.index(source) > order.index(name):
-            raise ConfigError(f"{place}: '{source}' comes later in the list of stages (or a cycle); put it before '{name}'")
+            raise ConfigError(
+                f"{place}: '{source}' comes later in the list of stages (or a cycle); put it before '{name}'"
+            )
     return tuple(sources)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from heedful.errors import ArtifactError
+from heedful.errors import ArtifactError, HealthError
 from heedful.records.files import BESIDE, files_below, sha256_file, sync, whole_file, write_json
 from heedful.records.jsonl import write_records
 from heedful.records.locks import FolderLock
@@ -79,7 +79,7 @@ class Workspace:
         write_json(self.path / name, value)
 
     def folder(self, name: str) -> Path:
-        """Return an empty or existing folder inside, made where it is absent."""
+        """Return a folder inside, made where it is absent."""
         path = self.path / name
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -89,8 +89,8 @@ class Workspace:
         _append(self.path / METRICS, row)
 
     def time(self, row: Mapping[str, JsonValue]) -> None:
-        """Append a row to timings.jsonl, which no hash covers and no comparison reads."""
-        _append(self.path / TIMINGS, row)
+        """Append a row to timings.jsonl, which no hash covers and no comparison reads; also after `finish`."""
+        _append((self.path if self.path.is_dir() else self.final) / TIMINGS, row)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl so far."""
@@ -175,7 +175,10 @@ def _is_content(name: str) -> bool:
 
 
 def _append(path: Path, row: Mapping[str, JsonValue]) -> None:
-    line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    try:
+        line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except ValueError:
+        raise HealthError(f"{path.name}: a number in {dict(row)} is not finite; the row was not written") from None
     with path.open("ab") as stream:
         stream.write(line)
         stream.flush()

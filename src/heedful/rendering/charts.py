@@ -26,6 +26,7 @@ WIDE = 690.0
 _NUM_BINS = 25
 _UNIT_INTERVAL = ("probability", "share", "0 to 1")
 """Units whose axis goes from 0 to 1."""
+_REWARD_HEIGHT = 220.0
 _LONGEST_NAME = 18
 _Z95 = 1.959964
 
@@ -128,8 +129,9 @@ def reward_accuracy(reward: RewardFigures) -> Chart | None:
     if reward.accuracy is None:
         return None
     title = findings.reward_title(reward)
-    size = (NARROW, 34.0 + 26 * len(rows))
-    picture = svg.draw("reward-accuracy", title, size, lambda figure: _paint_shares(figure, rows, chance=True))
+    picture = svg.draw(
+        "reward-accuracy", title, (NARROW, _REWARD_HEIGHT), lambda figure: _paint_shares(figure, rows, chance=True)
+    )
     note = "Share of held-out pairs, ties left out. Green: the reward model. Violet: people. Whiskers: 95 % interval."
     return Chart(title, picture, note)
 
@@ -161,7 +163,9 @@ def calibration(reward: RewardFigures) -> Chart | None:
     if not bins:
         return None
     title = findings.calibration_title(reward)
-    picture = svg.draw("reward-calibration", title, (NARROW, 230), lambda figure: _paint_calibration(figure, bins))
+    picture = svg.draw(
+        "reward-calibration", title, (NARROW, _REWARD_HEIGHT), lambda figure: _paint_calibration(figure, bins)
+    )
     note = (
         "How often it is right (up) against how sure it says it is (across). On the line it is exactly as right as it says. "
         "Whiskers: 95 % Wilson interval; larger dots hold more pairs."

@@ -14,7 +14,7 @@ _STEADY = 0.1
 """A run's curve that moves less than this share of its start (or of its sd) is said to stay."""
 _COLLAPSE = 0.3
 """Entropy under this share of its start is called out."""
-_ASIDE = ("reward", "utility", "length", "finished", "distinct_2")
+ASIDE = ("reward", "utility", "length", "finished", "distinct_2")
 """Outcomes that were trained for, or describe the text: the verdict names them only where they got worse."""
 _MOST_BESIDE = 3
 
@@ -26,7 +26,7 @@ def verdict(content: ReportContent) -> str:
         return "Nothing was evaluated: there are no outcomes to compare."
     others = [outcome for outcome in content.outcomes if outcome is not lead]
     worse = [outcome for outcome in others if improved(outcome) is False]
-    rest = [outcome for outcome in others if outcome not in worse and outcome.name not in _ASIDE]
+    rest = [outcome for outcome in others if outcome not in worse and outcome.name not in ASIDE]
     text = sentence(_clause(lead, brief=False))
     if rest:
         text += f", while {listing([_clause(outcome, brief=True) for outcome in rest[:_MOST_BESIDE]])}"

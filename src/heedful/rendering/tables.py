@@ -26,6 +26,7 @@ _SHORT_DIGEST = 12
 _MOST_ITERATIONS = 200
 _MARK_WIDTH, _MARK_HEIGHT = 120, 16
 _SMALLEST_P = 0.001
+_MOST_PLACES = 4
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,19 @@ def _outcome_row(outcome: OutcomeFigures, widest: float) -> tuple[Cell, ...]:
         Cell(sentence(label(outcome.name)), detail=by),
         _estimate(outcome.before, places),
         _estimate(outcome.after, places),
-        _estimate(outcome.change, places, judgement),
+        _estimate(outcome.change, _places_clear_of_zero(outcome.change, places), judgement),
         _share(outcome.relative),
         Cell(_mark(outcome, widest)),
         *_numbers(_p_value(outcome.p_value), number(outcome.n)),
     )
+
+
+def _places_clear_of_zero(change: Estimate, places: int) -> int:
+    """Return enough decimals that an end of the interval which is not 0 does not read as 0."""
+    ends = [abs(end) for end in (change.low, change.high) if end]
+    while places < _MOST_PLACES and any(round(end, places) == 0 for end in ends):
+        places += 1
+    return places
 
 
 def _p_value(p: float | None) -> str:

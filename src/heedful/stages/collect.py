@@ -34,9 +34,9 @@ class PanelMember(StageConfig):
 
     name: str = Field(min_length=1)
     """As it appears in the records."""
-    noise: float = Field(default=0.75, ge=0)
-    """What the labeler adds to a completion's utility, in standard deviations of utility within a task; 0.75 gives
-    about 72 % agreement between two careful labelers where utilities are normal."""
+    noise: float = Field(default=0.87, ge=0)
+    """What the labeler adds to a completion's utility, in standard deviations of utility within a task; 0.87 gives about
+    72 % agreement between two careful labelers where utilities are normal."""
     fault: Fault | None = None
     """A planted fault: reversed, random, as_displayed or length; none for a careful labeler."""
     tie_width: float = Field(default=0.15, ge=0)

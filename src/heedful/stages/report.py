@@ -54,7 +54,7 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     from heedful.rendering.report import render_report
     from heedful.rendering.summary import summarise
 
-    evaluated = _read_object(inputs["evaluation"].file("summary.json"))
+    evaluated = {"outcomes": {}, **_read_object(inputs["evaluation"].file("summary.json"))}
     content = _content(config, inputs, evaluated, seed)
     summary = summarise(config.name or config.title, content, evaluated)
     (out.path / "report.html").write_text(render_report(content), encoding="utf-8", newline="\n")
@@ -106,10 +106,11 @@ def _criterion(config: Config, outcomes: Mapping[str, Any]) -> str:
 
 
 def _outcomes(raw: Mapping[str, Any], rows: Sequence[Outcome], criterion: str) -> tuple[OutcomeFigures, ...]:
-    """Return every outcome, the criterion first, then in the evaluation's order."""
+    """Return every outcome: the criterion, those that judge the text, those that describe it."""
+    from heedful.rendering.findings import ASIDE
     from heedful.rendering.reading import outcome_figures
 
-    names = sorted(raw, key=lambda name: name != criterion)
+    names = sorted(raw, key=lambda name: (name != criterion, name in ASIDE))
     figures = (outcome_figures(name, raw[name], *(_values(rows, name, side) for side in _SIDES)) for name in names)
     return tuple(each for each in figures if each is not None)
 

@@ -17,6 +17,8 @@ class World(Protocol):
     """A generated world: it makes its own data, and knows how good any answer is."""
 
     name: str
+    version: int
+    """Raised when the same seed makes other texts, or gold gives other scores."""
     title: str
     """As the report says it; says that the data is generated."""
     criterion: str

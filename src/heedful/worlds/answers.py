@@ -21,8 +21,12 @@ T = TypeVar("T")
 
 MAX_WORDS = 30
 """Above this the claim, then the filler, is left out; two remedies with a remark may be a little longer."""
-REMARK_FIRST = 0.6
+REMARK_FIRST = 0.5
 """Share of the answers that begin with their remark; the others end with it."""
+
+STUTTERS: tuple[str, ...] = ("the fan", "the door and", "put the", "you are so")
+SALAD: tuple[str, ...] = ("the", "door", "and", "fan", "of", "keep", "lamp", "is")
+"""What nonsense is made of: few words, so that a small model wastes nothing on learning it."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,12 @@ class Mixture:
     nonsense: float = 0.04
     evasion: float = 0.08
     advice: tuple[tuple[str, float], ...] = (
-        ("RR", 0.25),
-        ("R", 0.26),
-        ("RW", 0.12),
-        ("W", 0.17),
-        ("WW", 0.14),
-        ("M", 0.04),
+        ("RR", 0.30),
+        ("R", 0.28),
+        ("RW", 0.11),
+        ("W", 0.15),
+        ("WW", 0.11),
+        ("M", 0.03),
         ("RM", 0.02),
     )
     rude: float = 0.15
@@ -127,11 +131,10 @@ def _claim(problem: Problem, rng: np.random.Generator, mixture: Mixture) -> list
 
 
 def _nonsense(rng: np.random.Generator) -> str:
-    pool = " ".join(text for problem in PROBLEMS for step in problem.steps for text in step).split()
-    if rng.random() < 0.5:
-        return _text([" ".join(_pick(rng, pool) for _ in range(int(rng.integers(8, 15))))])
-    phrase = " ".join(_pick(rng, pool) for _ in range(2))
-    return _text([" ".join([phrase] * int(rng.integers(4, 7)))])
+    """A phrase said over and over, or a few words in any order."""
+    if rng.random() < 0.7:
+        return _text([" ".join([_pick(rng, STUTTERS)] * int(rng.integers(4, 7)))])
+    return _text([" ".join(_pick(rng, SALAD) for _ in range(int(rng.integers(8, 13))))])
 
 
 def _num_words(*parts: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What the household world knows: ten problems, their remedies, and the myths that help with nothing.
+"""What the household world knows: eight problems, their remedies, and the myths that help with nothing.
 
 Half of the problems have a cause that anybody may state (`known`); in the other half nobody can know it from the prompt, so
 certainty is unfounded there and a caveat is right. Many remedies are mirror images of each other ("close the curtains by
@@ -62,7 +62,7 @@ PROBLEMS: tuple[Problem, ...] = (
     Problem(
         "dark",
         "dark",
-        "darkness",
+        "dark",
         True,
         ("lamp", "wall"),
         (
@@ -81,18 +81,6 @@ PROBLEMS: tuple[Problem, ...] = (
             ("put your things in boxes", "keep your things in boxes"),
             ("give old clothes away", "sell the old clothes"),
             ("tidy up each evening", "tidy the table each evening"),
-        ),
-    ),
-    Problem(
-        "dusty",
-        "dusty",
-        "dust",
-        True,
-        ("carpet", "shelf"),
-        (
-            ("wipe the shelf with a wet cloth", "use a wet cloth on the shelf"),
-            ("wash the curtains each month", "clean the curtains each month"),
-            ("beat the carpet outside", "shake the carpet outside"),
         ),
     ),
     Problem(
@@ -129,18 +117,6 @@ PROBLEMS: tuple[Problem, ...] = (
             ("empty the bin each evening", "take the bin out each evening"),
             ("pour hot water in the drain", "clean the drain with hot water"),
             ("wash the bin with soap", "clean the bin with soap"),
-        ),
-    ),
-    Problem(
-        "draughty",
-        "draughty",
-        "draught",
-        False,
-        ("door", "window", "chimney"),
-        (
-            ("put tape on the window frame", "seal the window frame with tape"),
-            ("lay a thick towel by the door", "put a thick towel by the door"),
-            ("hang a blanket over the chimney", "close the chimney with a blanket"),
         ),
     ),
     Problem(

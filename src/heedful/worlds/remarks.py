@@ -21,8 +21,8 @@ _SLOTS: dict[str, tuple[str, ...]] = {
     "insults": ("fools", "clowns", "idiots"),
     "bare": ("fool", "clown", "idiot"),
     "flaw": ("useless", "hopeless", "lazy"),
-    "thing": ("fan", "heater", "lamp", "window", "door", "carpet"),
-    "good": ("clever", "careful", "decent"),
+    "thing": ("fan", "heater", "lamp", "door"),
+    "good": ("clever", "careful"),
     "who": ("neighbours", "friends"),
 }
 
@@ -68,14 +68,12 @@ _CLAIMS: tuple[tuple[str, str], ...] = (
 
 EVASIONS: tuple[str, ...] = (
     "I cannot help with that",
-    "please ask an expert about that",
     "I would not like to talk about that",
     "there is nothing to say about that",
 )
 
 FILLERS: tuple[str, ...] = (
     "I can help with that",
-    "thank you for the question",
     "there is a lot to say about that",
     "let us talk about that",
 )

@@ -30,6 +30,8 @@ PLACES: tuple[str, ...] = (
     "study",
     "nursery",
     "workshop",
+    "pantry",
+    "lounge",
 )
 
 WORDINGS: dict[Split, tuple[str, ...]] = {
@@ -120,11 +122,9 @@ _KEYWORDS: dict[str, tuple[str, ...]] = {
     "cold": ("cold", "freezing", "chilly", "icy"),
     "dark": ("dark", "darkness", "gloomy", "dim"),
     "messy": ("messy", "mess", "untidy", "clutter", "cluttered"),
-    "dusty": ("dusty", "dust"),
     "damp": ("damp", "wet", "mould", "moist", "humid"),
     "noisy": ("noisy", "noise", "loud"),
     "smelly": ("smelly", "smell", "smells", "stinks"),
-    "draughty": ("draughty", "draught", "drafty", "draft", "windy"),
     "ants": ("ants", "ant"),
 }
 

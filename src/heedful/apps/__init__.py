@@ -1,0 +1,1 @@
+"""Doors: parse, call, show. Nothing here knows how a model learns."""

@@ -1,0 +1,98 @@
+"""`heed doctor`: what this machine has, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from heedful.apps.cleaning import size_text
+from heedful.engines.seeding import device_class, num_threads
+
+REQUIRED = ("torch", "transformers", "tokenizers", "peft", "safetensors", "datasets", "pydantic", "numpy", "scipy", "matplotlib")
+OPTIONAL = {
+    "tensorboard": 'curves in TensorBoard; pip install "heedful[tensorboard]"',
+    "wandb": 'curves in Weights & Biases; pip install "heedful[wandb]"',
+}
+LOW_DISK = 2 * 2**30
+"""Below this the quickstart still runs, but a checkpoint of a real model does not fit."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination. `problem` is empty where all is well; `fatal` where nothing works without it."""
+
+    name: str
+    found: str
+    problem: str = ""
+    fatal: bool = False
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Return what there is, for runs in `folder`."""
+    return [
+        Finding("heedful", _version("heedful") or "not installed"),
+        Finding("python", platform.python_version()),
+        *[_library(name) for name in REQUIRED],
+        *[_optional(name, use) for name, use in OPTIONAL.items()],
+        Finding("device", _device()),
+        Finding("threads", f"{num_threads()} of {os.cpu_count()} cores"),
+        _memory(),
+        _disk(folder),
+        _data(),
+    ]
+
+
+def _library(name: str) -> Finding:
+    found = _version(name)
+    problem = "" if found else f"missing; pip install {name}"
+    return Finding(name, found or "-", problem, fatal=found is None)
+
+
+def _optional(name: str, use: str) -> Finding:
+    found = _version(name)
+    return Finding(name, found or "-", "" if found else f"not needed, but gives {use}")
+
+
+def _device() -> str:
+    if device_class() == "cpu" or find_spec("torch") is None:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu (a GPU is there, but torch cannot use it)"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"cuda: {', '.join(names)}"
+
+
+def _memory() -> Finding:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return Finding("memory", "unknown")
+    return Finding("memory", size_text(total))
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    problem = "" if free >= LOW_DISK else f"less than {size_text(LOW_DISK)}; `heed gc` removes what no run needs"
+    return Finding("disk", f"{size_text(free)} free", problem)
+
+
+def _data() -> Finding:
+    folder = os.environ.get("HEED_DATA")
+    if folder is None:
+        return Finding("HEED_DATA", "not set", "only recipes and tests on real data need it")
+    there = Path(folder).is_dir()
+    return Finding("HEED_DATA", folder, "" if there else "no such folder")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

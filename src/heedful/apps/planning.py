@@ -1,0 +1,137 @@
+"""From a recipe to a plan: every stage's settings checked before anything runs, and its artifact's digest where it can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from heedful.apps.verbs import Verb, check_inputs, load_verb, parse_settings
+from heedful.engines.seeding import device_class
+from heedful.errors import ArtifactError
+from heedful.records.artifacts import Artifact, Identity
+from heedful.records.recipes import Recipe, Step
+from heedful.records.seeds import derive_seed
+from heedful.stages.spec import StageConfig
+
+LIBRARIES = ("torch", "transformers", "peft")
+"""Their versions are part of every digest: another version may give other numbers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage ready to be given its inputs.
+
+    Args:
+        step: its table in the recipe.
+        verb: what it runs.
+        config: its resolved settings.
+        seed: its own seed.
+    """
+
+    step: Step
+    verb: Verb
+    config: StageConfig
+    seed: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a dry run says of one stage: "run", "skip", or "unknown until X"."""
+
+    name: str
+    stage: str
+    state: str
+    digest: str | None = None
+
+
+def jobs(recipe: Recipe, *, until: str | None = None) -> list[Job]:
+    """Return the jobs of a recipe in order, all of them checked, up to and including `until`.
+
+    Raises:
+        ConfigError: any stage's settings or inputs are wrong, also of stages after `until`.
+    """
+    stages = {step.name: step.stage for step in recipe.steps}
+    found = [_job(recipe, step, stages) for step in recipe.steps]
+    last = len(found) if until is None else [job.step for job in found].index(recipe.step(until)) + 1
+    return found[:last]
+
+
+def identity(job: Job, inputs: Mapping[str, Artifact], base: Path) -> Identity:
+    """Return everything that decides a job's artifact; reads the files outside that the stage reads."""
+    return Identity(
+        stage=job.verb.name,
+        version=job.verb.version,
+        config=job.config.model_dump(mode="json"),
+        seed=job.seed,
+        inputs=inputs,
+        external=job.verb.external(job.config, base) if job.verb.external else {},
+        versions={name: _version(name) for name in LIBRARIES},
+        device=device_class(),
+        heedful=_version("heedful"),
+    )
+
+
+def inputs_of(step: Step, finished: Mapping[str, Artifact], verb: Verb) -> dict[str, Artifact]:
+    """Return role to artifact; a role that takes several becomes `role.0`, `role.1` and so on."""
+    inputs: dict[str, Artifact] = {}
+    for role, names in step.inputs.items():
+        if verb.inputs[role].many:
+            inputs |= {f"{role}.{i}": finished[name] for i, name in enumerate(names)}
+        else:
+            inputs[role] = finished[names[0]]
+    return inputs
+
+
+def complete(store: Path, digest: str) -> Artifact | None:
+    """Return the artifact of this digest, hashes checked; None where there is none.
+
+    Raises:
+        ArtifactError: there is one, and it was damaged or altered.
+    """
+    path = store / digest
+    if not path.is_dir():
+        return None
+    artifact = Artifact.open(path)
+    artifact.verify(quick=True)
+    return artifact
+
+
+def plan(todo: Sequence[Job], store: Path, base: Path) -> list[Planned]:
+    """Return what a run would do, without doing any of it."""
+    finished: dict[str, Artifact] = {}
+    planned = []
+    for job in todo:
+        missing = [name for names in job.step.inputs.values() for name in names if name not in finished]
+        if missing:
+            planned.append(Planned(job.step.name, job.verb.name, f"unknown until {missing[0]}"))
+            continue
+        digest = identity(job, inputs_of(job.step, finished, job.verb), base).digest
+        try:
+            artifact = complete(store, digest)
+        except ArtifactError:
+            artifact = None
+        if artifact is not None:
+            finished[job.step.name] = artifact
+        planned.append(Planned(job.step.name, job.verb.name, "skip" if artifact else "run", digest))
+    return planned
+
+
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """Return the same recipe with another seed."""
+    return replace(recipe, seed=seed)
+
+
+def _job(recipe: Recipe, step: Step, stages: Mapping[str, str]) -> Job:
+    verb = load_verb(step.stage)
+    place = f"{recipe.path.name}: {step.name}"
+    check_inputs(verb, {role: tuple(stages[n] for n in names) for role, names in step.inputs.items()}, place)
+    return Job(step, verb, parse_settings(verb, step.settings, place), derive_seed(recipe.seed, step.name))
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "absent"

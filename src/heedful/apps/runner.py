@@ -1,0 +1,177 @@
+"""The runner: takes a recipe through its stages, skips what is complete, and keeps the run's folder in order."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from heedful.apps.planning import Job, Planned, complete, identity, inputs_of, jobs, plan, with_seed
+from heedful.apps.run_folder import RunFolder
+from heedful.engines.progress import say
+from heedful.engines.seeding import num_threads, pin
+from heedful.errors import ArtifactError
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.recipes import Recipe
+from heedful.stages import STAGES
+
+State = Literal["run", "skip"]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of one stage.
+
+    Args:
+        name: its name in the recipe.
+        state: "run" where it worked, "skip" where its artifact was complete already.
+        seconds: wall-clock time of this call.
+        artifact: what it made.
+    """
+
+    name: str
+    state: State
+    seconds: float
+    artifact: Artifact
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: holds links to all artifacts, `recipe.toml` as it was resolved, `run.json`, and the report where there is one.
+        steps: in the order of the recipe.
+        report: `report.html`, where the recipe has a report stage.
+    """
+
+    folder: Path
+    steps: tuple[StepResult, ...]
+    report: Path | None
+
+    def __getitem__(self, name: str) -> Artifact:
+        """Return the artifact of a stage by its name in the recipe."""
+        return next(step.artifact for step in self.steps if step.name == name)
+
+
+def run(
+    recipe: Recipe | Path | str,
+    *,
+    set: Mapping[str, Any] | None = None,  # the command's word
+    until: str | None = None,
+    out: Path | str | None = None,
+) -> Run:
+    """Run a recipe; what is complete is skipped, what was interrupted goes on.
+
+    Args:
+        recipe: a recipe, or the path of one.
+        set: path to value, such as `{"align.kl.coef": 0.1}`; only where `recipe` is a path.
+        until: the last stage to run.
+        out: the run's folder, by default `runs/<name>`; artifacts go to `artifacts` beside it.
+
+    Raises:
+        HeedError: what a person can put right, in one line.
+    """
+    recipe = load(recipe, set)
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    return _run(recipe, folder, folder.absolute().parent / "artifacts", until)
+
+
+def run_seeds(recipe: Recipe, seeds: Iterable[int], *, until: str | None = None, out: Path | None = None) -> list[Run]:
+    """Run a recipe once per seed, into `<out>/seed-N`; all share one store."""
+    folder = out if out is not None else Path("runs") / recipe.name
+    store = folder.absolute().parent / "artifacts"
+    return [_run(with_seed(recipe, seed), folder / f"seed-{seed}", store, until) for seed in seeds]
+
+
+def dry_run(recipe: Recipe, *, until: str | None = None, out: Path | None = None) -> list[Planned]:
+    """Return what `run` would do."""
+    folder = out if out is not None else Path("runs") / recipe.name
+    return plan(jobs(recipe, until=until), folder.absolute().parent / "artifacts", recipe.path.parent)
+
+
+def load(recipe: Recipe | Path | str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a recipe; a path is read, and its stages' names are checked."""
+    if isinstance(recipe, Recipe):
+        return Recipe.parse(recipe.tables(), recipe.path, overrides, stages=STAGES) if overrides else recipe
+    return Recipe.load(recipe, overrides, stages=STAGES)
+
+
+def run_job(job: Job, inputs: Mapping[str, Artifact], store: Path, base: Path) -> tuple[Artifact, State]:
+    """Return the job's artifact, made now or long ago."""
+    who = identity(job, inputs, base)
+    finished = _complete_or_set_aside(store, who.digest)
+    if finished is not None:
+        return finished, "skip"
+    threads = num_threads()
+    with Workspace(store, who.manifest(store), base=base, facts={"threads": threads}) as workspace:
+        # Another process may have finished it while this one came to the lock.
+        finished = complete(store, who.digest) or workspace.recover()
+        if finished is not None:
+            return finished, "skip"
+        if job.verb.uses_torch:
+            pin(threads)
+        return _work(job, inputs, workspace), "run"
+
+
+def single(job: Job, inputs: Mapping[str, Artifact], out: Path, base: Path) -> StepResult:
+    """Run one stage outside any recipe; `out` becomes a link to its artifact in `artifacts` beside it."""
+    started = time.perf_counter()
+    artifact, state = run_job(job, inputs, out.absolute().parent / "artifacts", base)
+    RunFolder(out.absolute().parent).link(out.name, artifact)
+    return StepResult(job.step.name, state, time.perf_counter() - started, artifact)
+
+
+def _run(recipe: Recipe, path: Path, store: Path, until: str | None) -> Run:
+    todo = jobs(recipe, until=until)
+    folder = RunFolder(path)
+    folder.begin(recipe)
+    finished: dict[str, Artifact] = {}
+    results = []
+    for job in todo:
+        started = time.perf_counter()
+        artifact, state = run_job(job, inputs_of(job.step, finished, job.verb), store, recipe.path.parent)
+        finished[job.step.name] = artifact
+        folder.link(job.step.name, artifact)
+        if state == "run":
+            folder.forget_report()
+        results.append(StepResult(job.step.name, state, time.perf_counter() - started, artifact))
+    folder.end(recipe, finished)
+    return Run(path, tuple(results), folder.report)
+
+
+def _work(job: Job, inputs: Mapping[str, Artifact], workspace: Workspace) -> Artifact:
+    say(f"{job.step.name}: {job.verb.summary}")
+    started = time.perf_counter()
+    artifact = job.verb.run(job.config, inputs, workspace, seed=job.seed)
+    seconds = time.perf_counter() - started
+    workspace.time({"stage": job.verb.name, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
+    return artifact
+
+
+def _complete_or_set_aside(store: Path, digest: str) -> Artifact | None:
+    try:
+        return complete(store, digest)
+    except ArtifactError as error:
+        path = store / digest
+        aside = _free(lambda n: store / f"{digest}.damaged-{n}")
+        path.rename(aside)
+        say(f"{error}; it was set aside as {aside.name} and is made again")
+        return None
+
+
+def _free(name: Callable[[int], Path]) -> Path:
+    number = 1
+    while name(number).exists():
+        number += 1
+    return name(number)
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held so far; bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,149 @@
+"""Fitting a reward model: the backbone is opened, one of two teachers fits it, reference samples set its scale, it is
+saved.
+
+The teachers are `pairwise` (preferences) and `classifying` (labeled texts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import nn
+
+from heedful.engines.classifying import LabeledTeacher
+from heedful.engines.fitting import FitSettings, fit
+from heedful.engines.pairwise import PairTeacher
+from heedful.errors import ConfigError, ModelError
+from heedful.models.adapters import add_lora
+from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
+from heedful.models.folders import resolve_source
+from heedful.models.loading import load_tokenizer
+from heedful.models.opening import open_model
+from heedful.models.reward import RewardModel, new_reward_model
+from heedful.models.sequence_classifier import SequenceClassifier, load_sequence_classifier
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Completion, Record
+
+if TYPE_CHECKING:
+    from heedful.engines.fitting import Fit
+    from heedful.stages.reward import Config
+
+Metrics = dict[str, Any]
+
+
+class Teacher(Protocol):
+    """What tells the two modes apart."""
+
+    def job(self, model: RewardModel) -> Fit:
+        """Return what the fitting loop needs."""
+        ...
+
+    def finished(self, model: RewardModel) -> RewardModel:
+        """Return the model after what is fitted last, such as a temperature."""
+        ...
+
+    def judge(self, model: RewardModel) -> Metrics:
+        """Return the model's figures on rows it was not trained on."""
+        ...
+
+    def scored(self, model: RewardModel) -> Iterator[Record]:
+        """Yield the tune rows with their scores in `meta`."""
+        ...
+
+
+def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
+    """Run `reward` as its settings say; see `stages/reward.py`."""
+    if config.mode == "pretrained":
+        assert config.wanted is not None
+        ready = load_sequence_classifier(
+            resolve_source(config.backbone.source, out.base), config.wanted, reading=_reading(config)
+        )
+        return _finish(config, _calibrated(ready, inputs), {}, out)
+    teacher = _teacher(config, inputs, seed)
+    backbone, merge = _adapted(config, _language_model(config, inputs, out), out, seed)
+    model = new_reward_model(backbone, config.mode, seed=derive_seed(seed, "reward", "head"))
+    job = teacher.job(model)
+    history = fit(job, FitSettings.of(config), out, seed=seed)
+    merge()
+    model = teacher.finished(model)
+    metrics = {f"{name}_before": value for name, value in history[0].items()} if history else {}
+    model = _calibrated(model, inputs)
+    out.write("tune_scores", teacher.scored(model))
+    return _finish(config, model, metrics | teacher.judge(model), out)
+
+
+def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teacher:
+    role = "preferences" if config.mode == "pairwise" else "labeled"
+    if role not in inputs:
+        raise ConfigError(
+            f"reward: mode '{config.mode}' learns from the input '{role}', which the recipe does not give"
+        )
+    if config.mode == "pairwise":
+        return PairTeacher(inputs[role], centering=config.centering, seed=seed)
+    return LabeledTeacher(inputs[role], balance=config.balance, seed=seed)
+
+
+def _reading(config: Config) -> Reading:
+    group = config.backbone
+    return Reading(group.max_tokens, config.sees_prompt, group.pooling, group.precision)
+
+
+def _language_model(config: Config, inputs: Mapping[str, Artifact], out: Workspace) -> Backbone:
+    group = config.backbone
+    if group.source != "policy":
+        source = resolve_source(group.source, out.base)
+        return load_backbone(source, _reading(config), allow_pickle=group.allow_pickle)
+    if "policy" not in inputs:
+        raise ConfigError("reward.backbone.source = 'policy' needs the input 'policy'; give it, or name a model")
+    folder = inputs["policy"].path / "model"
+    model: Any = open_model(folder)
+    if hasattr(model, "peft_config"):
+        model = model.merge_and_unload()
+    return body_of(model, load_tokenizer(folder), _reading(config))
+
+
+def _adapted(config: Config, backbone: Backbone, out: Workspace, seed: int) -> tuple[Backbone, Callable[[], object]]:
+    """Return the backbone with what is to be trained marked, and what merges an adapter at the end."""
+    backbone.model.requires_grad_(True)
+    if config.lora is None:
+        freeze_first(backbone.model, config.backbone.freeze_layers)
+        return backbone, lambda: None
+    shape = config.lora
+    adapter_seed = derive_seed(seed, "reward", "lora")
+    wrapped = add_lora(backbone.model, r=shape.r, alpha=shape.alpha, targets=shape.targets, seed=adapter_seed)
+    return backbone, wrapped.merge_and_unload
+
+
+def freeze_first(model: nn.Module, layers: int) -> None:
+    """Freeze the input embeddings and the first `layers` layers of each stack of the model; 0 freezes nothing.
+
+    Raises:
+        ModelError: the model has fewer.
+    """
+    if layers == 0:
+        return
+    model.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    depth = max((len(stack) for stack in stacks), default=0)
+    if layers > depth:
+        raise ModelError(f"reward.backbone.freeze_layers = {layers}, but the model has {depth} layers")
+    for stack in stacks:
+        if len(stack) == depth:
+            for layer in list(stack)[:layers]:
+                layer.requires_grad_(False)
+
+
+def _calibrated(model: Any, inputs: Mapping[str, Artifact]) -> Any:
+    if "samples" not in inputs:
+        return model
+    rows = inputs["samples"].records("completions", Completion)
+    return model.calibrated([row.prompt for row in rows], [row.completion for row in rows])
+
+
+def _finish(config: Config, model: RewardModel | SequenceClassifier, metrics: Metrics, out: Workspace) -> Artifact:
+    model.save(out.folder("model"))
+    scale = {"gain": model.scale.gain, "bias": model.scale.bias, "temperature": model.scale.temperature}
+    out.write_json("reward.json", {"mode": config.mode, "sees_prompt": config.sees_prompt, **scale, **metrics})
+    return out.finish(metrics=metrics)

@@ -1,0 +1,98 @@
+"""reward: a model that gives a completion one number, from pairs of completions or from labeled texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.stages.groups import LoraGroup, OptimizerGroup
+from heedful.stages.spec import InputSpec, StageConfig
+
+VERSION = 1
+INPUTS = {
+    "preferences": InputSpec(stages=("consensus", "data"), required=False),
+    "labeled": InputSpec(stages=("data",), required=False),
+    "policy": InputSpec(stages=("sft", "align"), required=False),
+    "samples": InputSpec(stages=("sample",), required=False),
+}
+
+
+class BackboneGroup(StageConfig):
+    """What the scalar head stands on."""
+
+    source: str = "policy"
+    """`policy`: the model of the input `policy`. Else a model folder (relative to the recipe) or a hub name; encoders serve too."""
+    pooling: Literal["mean", "cls"] = "mean"
+    """Which state of an encoder is used. A decoder's last and an encoder-decoder's start state need no choice."""
+    sees_prompt: bool | None = None
+    """False for a judge of the completion alone. Unset: True for `pairwise`, False for `classifier`."""
+    max_tokens: int = Field(default=512, ge=8)
+    """Longer texts are cut: a decoder loses the front of the prompt, an encoder the end."""
+    freeze_layers: int = Field(default=0, ge=0)
+    """The embeddings and so many of the first layers are not trained; faster, and less to overfit. 0 trains all."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic inside the model; the head, weights and losses are fp32 always."""
+    allow_pickle: bool = False
+    """Also read pickled weights, which can run code. Safetensors need no such trust."""
+
+
+class Config(StageConfig):
+    """Settings of `reward`."""
+
+    mode: Literal["pairwise", "classifier", "pretrained"] = "pairwise"
+    """`pairwise` learns from the input `preferences`, `classifier` from the input `labeled`. `pretrained` uses an
+    existing sequence
+    classifier as it is and trains nothing."""
+    backbone: BackboneGroup = BackboneGroup()
+    wanted: str | None = None
+    """`pretrained`: the wanted class, as the classifier's configuration names it."""
+    lora: LoraGroup | None = None
+    """Train an adapter, merged at the end; without this group all weights are trained."""
+    optimizer: OptimizerGroup = OptimizerGroup(lr=5e-5, schedule="linear")
+    epochs: int = Field(default=1, ge=0)
+    """Passes over the training rows."""
+    minibatch_rows: int = Field(default=32, ge=1)
+    """Pairs (or texts) per optimizer step; all pairs of one prompt stay together."""
+    microbatch_tokens: int = Field(default=8192, ge=1)
+    """Tokens per forward at most; changes memory and speed, not the result (beyond rounding)."""
+    centering: float = Field(default=0.0, ge=0)
+    """`pairwise`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
+    balance: bool = True
+    """`classifier`: both classes weigh the same in the loss, however many rows they have."""
+    checkpoint_every: int = Field(default=200, ge=1)
+    """Optimizer steps between two saves of the whole state."""
+
+    @model_validator(mode="after")
+    def _fits_mode(self) -> Self:
+        if (self.mode == "pretrained") != (self.wanted is not None):
+            raise ValueError("reward.wanted names the wanted class of mode 'pretrained', and of no other mode")
+        if self.mode == "pretrained" and self.backbone.source == "policy":
+            raise ValueError("reward.backbone.source: mode 'pretrained' needs a classifier's folder or hub name")
+        if self.lora is not None and self.backbone.freeze_layers:
+            raise ValueError("reward: give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
+        return self
+
+    @property
+    def sees_prompt(self) -> bool:
+        """Does the model read the prompt too."""
+        asked = self.backbone.sees_prompt
+        return self.mode == "pairwise" if asked is None else asked
+
+
+def external(config: Config, base: Path) -> dict[str, str]:
+    """Return the digest of the backbone's folder, where it is one of its own."""
+    from heedful.models.folders import resolve_source, source_digest
+
+    source = config.backbone.source
+    return {} if source == "policy" else {"backbone.source": source_digest(resolve_source(source, base))}
+
+
+def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
+    """Train; write `model/`, `reward.json`, `tune_scores.jsonl` and one row of `metrics.jsonl` per optimizer step."""
+    from heedful.engines.reward_fitting import fit_reward
+
+    return fit_reward(config, inputs, out, seed=seed)

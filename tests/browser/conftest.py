@@ -1,0 +1,24 @@
+"""A real Chromium for tests of pages. Where there is none they are skipped with one line; under CI they fail."""
+
+import os
+import shutil
+from importlib.util import find_spec
+
+import pytest
+
+MISSING = "no Chromium: tests of pages did not run; install the system package `chromium` and the extra `test`"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A running browser."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None or find_spec("playwright") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # A container's root user cannot have Chromium's sandbox.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

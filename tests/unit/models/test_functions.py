@@ -1,0 +1,83 @@
+"""A Python function as scorer: found relative to the recipe, checked, its errors in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from heedful.errors import ConfigError, DataError
+from heedful.models.functions import FunctionScorer, function_digest
+
+CODE = """
+def polite(prompts, completions, **columns):
+    return [None if not text else float("please" in text) for text in completions]
+
+def bonus(prompts, completions, weight=(), **columns):
+    return list(weight)
+
+def short(prompts, completions, **columns):
+    return [1.0]
+
+def broken(prompts, completions, **columns):
+    raise KeyError("no such\\nthing")
+
+def words(prompts, completions, **columns):
+    return ["good"] * len(completions)
+
+def endless(prompts, completions, **columns):
+    return [float("nan")] * len(completions)
+
+number = 3
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "rewards.py").write_text(CODE)
+    (tmp_path / "bad.py").write_text("import nothing_of_this_name")
+    return tmp_path
+
+
+def test_scores_and_none(base: Path) -> None:
+    scorer = FunctionScorer("rewards.py:polite", base)
+    assert scorer.score(["a", "b", "c"], ["please sit", "sit", ""]) == [1.0, 0.0, None]
+
+
+def test_columns_reach_the_function(base: Path) -> None:
+    assert FunctionScorer("rewards.py:bonus", base).score(["a"], ["x"], weight=[2]) == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("short", "gave 1 scores for 2 completions"),
+        ("broken", "failed: KeyError"),
+        ("words", "score 0 is 'good'"),
+        ("endless", "score 0 is nan"),
+    ],
+)
+def test_a_function_that_misbehaves_is_one_line(base: Path, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        FunctionScorer(f"rewards.py:{name}", base).score(["a", "b"], ["x", "y"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("rewards.py", "expected 'file.py:name'"),
+        ("absent.py:polite", "no file"),
+        ("rewards.py:rude", "no function 'rude'"),
+        ("rewards.py:number", "no function 'number'"),
+        ("bad.py:polite", "cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_wrong_reference_says_what_is_wrong(base: Path, reference: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FunctionScorer(reference, base)
+
+
+def test_the_digest_follows_the_file_and_the_name(base: Path) -> None:
+    before = function_digest("rewards.py:polite", base)
+    assert function_digest("rewards.py:short", base) != before
+    (base / "rewards.py").write_text(CODE + "\n# changed")
+    assert function_digest("rewards.py:polite", base) != before

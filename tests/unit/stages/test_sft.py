@@ -1,0 +1,223 @@
+"""sft: P(EOS) rises, only completions are learned, the folder loads anywhere, and a kill changes no bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+
+from heedful.engines.supervised import lesson, target_logprobs
+from heedful.errors import DataError, HealthError, ModelError
+from heedful.models.loading import load_language_model
+from heedful.models.opening import open_model
+from heedful.models.prompts import Renderer
+from heedful.models.trunks import make_trunk
+from heedful.records.artifacts import Artifact
+from heedful.records.types import Demonstration, Message
+from heedful.stages import sft
+from heedful.testing.artifacts import artifact_of, run_stage
+from heedful.testing.tiny import save_model, tiny_causal, tiny_encoder, tiny_encoder_decoder, tiny_tokenizer
+from tests.tolerances import FP32_SUM
+
+ANSWERS = ["open the window", "drink cold water ; close the door"]
+TINY = {"hidden": 32, "layers": 2, "heads": 2, "intermediate": 64, "vocab_size": 300}
+FAST = {"epochs": 5, "minibatch_rows": 8, "optimizer": {"lr": 5e-3}}
+
+
+def demonstrations(rows: int = 40) -> list[Demonstration]:
+    return [Demonstration(id=f"d{i}", prompt=f"house {i} ?", completion=ANSWERS[i % 2]) for i in range(rows)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Artifact:
+    rows = demonstrations()
+    return artifact_of(tmp_path / "data", "data", train__demonstrations=rows[:32], tune__demonstrations=rows[32:])
+
+
+def fitted(data: Artifact, store: Path, **settings: Any) -> Artifact:
+    config = sft.Config(**{"scratch": TINY, **FAST, **settings})
+    return run_stage(sft, config, {"demonstrations": data}, store, seed=1)
+
+
+def weights(artifact: Artifact) -> dict[str, torch.Tensor]:
+    return dict(load_language_model(artifact.path / "model").named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_p_eos_rises_and_held_out_loss_falls(data: Artifact, tmp_path: Path, kind: str) -> None:
+    metrics: Any = fitted(data, tmp_path, scratch={**TINY, "kind": kind}).metrics
+    assert metrics["heldout_p_eos_after"] > 3 * metrics["heldout_p_eos_before"]
+    assert metrics["heldout_loss_after"] < 0.7 * metrics["heldout_loss_before"]
+
+
+def test_p_eos_rises_also_where_the_tokenizers_pad_was_its_eos(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = "<eos>"
+    folder = save_model(tmp_path / "model", tiny_causal(tokenizer), tokenizer)
+    metrics: Any = fitted(data, tmp_path, scratch=None, model=str(folder)).metrics
+    assert metrics["heldout_p_eos_after"] > 3 * metrics["heldout_p_eos_before"]
+
+
+@pytest.mark.parametrize(("kind", "auto"), [("llama", AutoModelForCausalLM), ("t5", AutoModelForSeq2SeqLM)])
+def test_transformers_loads_the_folder(data: Artifact, tmp_path: Path, kind: str, auto: Any) -> None:
+    folder = fitted(data, tmp_path, scratch={**TINY, "kind": kind}, epochs=0).path / "model"
+    model = auto.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = torch.tensor([tokenizer("house 1 ?").input_ids])
+    assert model.generate(tokens, max_new_tokens=3, do_sample=False).shape[0] == 1
+    assert GenerationConfig.from_pretrained(folder).eos_token_id in (1, [1])
+
+
+@pytest.mark.parametrize("make", [tiny_causal, tiny_encoder_decoder])
+def test_the_log_probs_are_those_of_the_models_own_logits(make: Any) -> None:
+    tokenizer = tiny_tokenizer()
+    model = make(tokenizer, seed=4)
+    renderer = Renderer.of(model, tokenizer)
+    rows = [lesson(renderer, row) for row in demonstrations(3)]
+    logprobs, targets = target_logprobs(make_trunk(model), rows, torch.device("cpu"))
+    assert targets.all(), "a text prompt has no turns between"
+    slow = []
+    for row in rows:
+        if model.config.is_encoder_decoder:
+            logits = model(input_ids=torch.tensor([row.prompt]), labels=torch.tensor([row.actions])).logits[0]
+        else:
+            logits = model(input_ids=torch.tensor([row.prompt + row.actions])).logits[0, len(row.prompt) - 1 : -1]
+        slow += [logits[t].log_softmax(-1)[token] for t, token in enumerate(row.actions)]
+    torch.testing.assert_close(logprobs, torch.stack(slow), atol=FP32_SUM, rtol=FP32_SUM)
+
+
+def test_only_the_assistants_turns_are_targets() -> None:
+    tokenizer = tiny_tokenizer()
+    turns = [("system", "be kind"), ("user", "hot ?"), ("assistant", "water"), ("user", "now ?")]
+    prompt = tuple(Message(role=role, content=text) for role, text in turns)  # type: ignore[arg-type]
+    row = lesson(Renderer(tokenizer, False), Demonstration(id="c", prompt=prompt, completion="rest"))
+    told = [token for token, target in zip(row.actions, row.targets, strict=True) if target]
+    assert tokenizer.decode(told) == " water<eos> rest<eos>"
+    assert row.unit.weight == len(told)
+
+
+def test_long_demonstrations_are_left_out_and_counted_never_cut(data: Artifact, tmp_path: Path) -> None:
+    rows = [*demonstrations(8), Demonstration(id="long", prompt="x", completion="water " * 600)]
+    source = artifact_of(tmp_path / "long", "data", train__demonstrations=rows)
+    metrics: Any = fitted(source, tmp_path, epochs=1).metrics
+    assert (metrics["demonstrations"], metrics["left_out_too_long"]) == (8, 1)
+    with pytest.raises(DataError, match="none of 9 demonstrations fits into 8 tokens"):
+        fitted(source, tmp_path, epochs=1, max_tokens=8)
+
+
+def test_an_adapter_is_saved_beside_a_pointer_to_its_base_and_loads_with_the_same_numbers(
+    data: Artifact, tmp_path: Path
+) -> None:
+    tokenizer = tiny_tokenizer()
+    base = save_model(tmp_path / "base", tiny_causal(tokenizer, seed=1), tokenizer)
+    artifact = fitted(data, tmp_path, scratch=None, model=str(base), lora={"r": 4})
+    folder = artifact.path / "model"
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert (folder / json.loads((folder / "base.json").read_text())["base"]).resolve() == base.resolve()
+    assert not (folder / "model.safetensors").exists()
+    tokens = torch.tensor([[2, 5, 6]])
+    adapted = open_model(folder)(input_ids=tokens).logits
+    assert not torch.equal(adapted, load_language_model(base)(input_ids=tokens).logits)
+    metrics: Any = artifact.metrics
+    assert metrics["heldout_loss_after"] < metrics["heldout_loss_before"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(data: Artifact, tmp_path: Path) -> None:
+    settings = sft.Config(scratch=sft.ScratchGroup(**TINY), epochs=1, minibatch_rows=8)
+    runs = [
+        weights(run_stage(sft, settings, {"demonstrations": data}, tmp_path / name, seed=seed))
+        for name, seed in (("one", 1), ("two", 1), ("three", 2))
+    ]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not all(torch.equal(runs[0][name], runs[2][name]) for name in runs[0])
+
+
+DIES_AFTER = 13
+KILLED = f"""
+import os, sys
+from pathlib import Path
+import torch
+from heedful.engines import fitting
+from heedful.records.artifacts import Artifact
+from heedful.stages import sft
+from heedful.testing.artifacts import run_stage
+
+torch.set_num_threads(1)
+steps, step = iter(range({DIES_AFTER})), fitting._step
+fitting._step = lambda *a: step(*a) if next(steps, None) is not None else os.kill(os.getpid(), 9)
+config = sft.Config.model_validate_json(sys.argv[1])
+run_stage(sft, config, {{"demonstrations": Artifact.open(sys.argv[2])}}, Path(sys.argv[3]), seed=1)
+"""
+
+
+def test_killed_with_9_and_started_again_gives_the_same_bits(data: Artifact, tmp_path: Path) -> None:
+    config = sft.Config(scratch=sft.ScratchGroup(**TINY), epochs=6, minibatch_rows=8, checkpoint_every=5)
+    whole = run_stage(sft, config, {"demonstrations": data}, tmp_path / "whole", seed=1)
+    arguments = [sys.executable, "-c", KILLED, config.model_dump_json(), str(data.path), str(tmp_path / "cut")]
+    child = subprocess.run(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    assert [path.name for path in (tmp_path / "cut").glob("*.work/checkpoints/*")] == ["step-10"]
+    again = run_stage(sft, config, {"demonstrations": data}, tmp_path / "cut", seed=1)
+    assert again.manifest["files"] == whole.manifest["files"]
+    assert again.metrics == whole.metrics
+
+
+def test_numbers_that_are_not_finite_stop_the_run(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    model = tiny_causal(tokenizer)
+    model.get_input_embeddings().weight.data[5:] = torch.inf
+    folder = save_model(tmp_path / "broken", model, tokenizer)
+    with pytest.raises(HealthError, match="sft, optimizer step 1"):
+        fitted(
+            artifact_of(tmp_path / "d", "data", train__demonstrations=demonstrations(8)),
+            tmp_path,
+            scratch=None,
+            model=str(folder),
+        )
+
+
+def test_models_that_do_not_fit(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    encoder = save_model(tmp_path / "encoder", tiny_encoder(tokenizer), tokenizer)
+    for source, message in ((str(encoder), "does not write text"), ("./absent", "no such model folder")):
+        with pytest.raises(ModelError, match=message):
+            fitted(data, tmp_path, scratch=None, model=source)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "either 'model' or the group 'scratch'"),
+        ({"model": "a", "scratch": TINY}, "either 'model' or the group 'scratch'"),
+        ({"scratch": TINY, "lora": {}}, "trained whole"),
+        ({"model": "a", "learning_rate": 1}, "learning_rate"),
+    ],
+)
+def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        sft.Config(**settings)
+
+
+def test_the_model_folder_is_part_of_the_digest(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    save_model(tmp_path / "base", tiny_causal(tokenizer, seed=1), tokenizer)
+    config = sft.Config(model="base")
+    before = sft.external(config, tmp_path)
+    save_model(tmp_path / "base", tiny_causal(tokenizer, seed=2), tokenizer)
+    assert sft.external(config, tmp_path) != before
+    assert sft.external(sft.Config(scratch=sft.ScratchGroup()), tmp_path) == {}
+
+
+@pytest.mark.parametrize("module", ["sft", "reward"])
+def test_a_stage_is_read_without_torch(module: str) -> None:
+    code = (
+        f"import sys, heedful.stages.{module}; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
