@@ -12,6 +12,7 @@ import json
 import sys
 import types
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -96,18 +97,36 @@ def commands_page() -> str:
     from heedful.apps.cli import app
 
     group = typer.main.get_command(app)
-    lines = [NOTICE, "# The command line\n", f"{_paragraphs(inspect.cleandoc(group.help or ''))}"]
-    commands = [(name, command) for name, command in group.commands.items() if not command.hidden]
-    rows = [(f"[`heed {name}`](#heed-{name})", _first_line(command.help)) for name, command in commands]
-    lines.append(table(("command", "what it does"), rows) + "\n")
-    for name, command in commands:
-        lines += [
-            f"## heed {name}\n",
-            f"```\nheed {name}{_usage(command)}\n```\n",
-            _paragraphs(inspect.cleandoc(command.help or "")),
-        ]
-        lines += [table(("option", "default", "meaning"), rows) + "\n" for rows in [_options(command)] if rows]
+    commands = {name: command for name, command in group.commands.items() if not command.hidden}
+    alone = {name: command for name, command in commands.items() if any("--input" in p.opts for p in command.params)}
+    rows = [
+        (f"[`heed {name}`](#{_place(name, alone)})", _sentence(_first_line(c.help))) for name, c in commands.items()
+    ]
+    lines = [NOTICE, "# The command line\n", _paragraphs(inspect.cleandoc(group.help or ""))]
+    lines += [table(("command", "what it does"), rows) + "\n"]
+    for name, command in commands.items():
+        if name not in alone:
+            lines += [*_command(name, command, inspect.cleandoc(command.help or ""))]
+    links = ", ".join(f"[`{name}`](stages/{name}.md)" for name in alone)
+    lines += [
+        *_command(
+            "STAGE", next(iter(alone.values())), f"Run one stage outside a recipe: {links}. All take the same options."
+        )
+    ]
     return "\n".join(lines)
+
+
+def _command(name: str, command: Any, about: str) -> Iterator[str]:
+    yield f"## heed {name}\n"
+    yield f"```\nheed {name}{_usage(command)}\n```\n"
+    yield _paragraphs(about)
+    rows = _options(command)
+    if rows:
+        yield table(("option", "default", "meaning"), rows) + "\n"
+
+
+def _place(name: str, alone: Mapping[str, Any]) -> str:
+    return "heed-stage" if name in alone else f"heed-{name}"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -237,16 +256,17 @@ def _usage(command: Any) -> str:
 
 
 def _options(command: Any) -> list[tuple[str, ...]]:
-    rows = []
-    for param in command.params:
-        if getattr(param, "hidden", False):
-            continue
-        names = " ".join(f"`{name}`" for name in [*param.opts, *param.secondary_opts]) if _is_option(param) else ""
-        names = names or f"`{param.metavar or param.name.upper()}`"
-        rows.append(
-            (names, "required" if param.required else _option_default(param), getattr(param, "help", None) or "")
-        )
-    return rows
+    shown = [param for param in command.params if not getattr(param, "hidden", False)]
+    return [
+        (_names(p), "required" if p.required else _option_default(p), getattr(p, "help", None) or "") for p in shown
+    ]
+
+
+def _names(param: Any) -> str:
+    if not _is_option(param):
+        return f"`{param.metavar or param.name.upper()}`"
+    value = f" {param.metavar}" if param.metavar else ""
+    return " ".join(f"`{name}{value}`" for name in [*param.opts, *param.secondary_opts])
 
 
 def _option_default(param: Any) -> str:
@@ -286,7 +306,7 @@ def _attribute_docstrings(kind: type) -> dict[str, str]:
     """The string under each field of a class, as it stands in the source."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
     found = {}
-    for field, note in zip(body, body[1:], strict=False):
+    for field, note in pairwise(body):
         match field, note:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = inspect.cleandoc(text)

@@ -13,7 +13,18 @@ from pathlib import Path
 from heedful.apps.cleaning import size_text
 from heedful.engines.seeding import device_class, num_threads
 
-REQUIRED = ("torch", "transformers", "tokenizers", "peft", "safetensors", "datasets", "pydantic", "numpy", "scipy", "matplotlib")
+REQUIRED = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "safetensors",
+    "datasets",
+    "pydantic",
+    "numpy",
+    "scipy",
+    "matplotlib",
+)
 OPTIONAL = {
     "tensorboard": 'curves in TensorBoard; pip install "heedful[tensorboard]"',
     "wandb": 'curves in Weights & Biases; pip install "heedful[wandb]"',

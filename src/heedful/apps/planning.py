@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from heedful.apps.verbs import Verb, check_inputs, load_verb, parse_settings
 from heedful.engines.seeding import device_class
@@ -123,9 +124,26 @@ def with_seed(recipe: Recipe, seed: int) -> Recipe:
     return replace(recipe, seed=seed)
 
 
+def single_job(
+    stage: str, settings: Mapping[str, Any], given: Mapping[str, Sequence[Artifact]], seed: int, *, place: str
+) -> tuple[Job, dict[str, Artifact]]:
+    """Return the job of one stage outside any recipe, and its inputs.
+
+    Raises:
+        ConfigError: settings or inputs are wrong.
+    """
+    verb = load_verb(stage)
+    check_inputs(verb, {role: tuple(artifact.stage for artifact in found) for role, found in given.items()}, place)
+    names = {role: tuple(f"{role}.{i}" for i in range(len(found))) for role, found in given.items()}
+    finished = {f"{role}.{i}": artifact for role, found in given.items() for i, artifact in enumerate(found)}
+    step = Step(stage, stage, names, settings)
+    job = Job(step, verb, parse_settings(verb, settings, place), derive_seed(seed, stage))
+    return job, inputs_of(step, finished, verb)
+
+
 def _job(recipe: Recipe, step: Step, stages: Mapping[str, str]) -> Job:
     verb = load_verb(step.stage)
-    place = f"{recipe.path.name}: {step.name}"
+    place = f"{recipe.path}: {step.name}"
     check_inputs(verb, {role: tuple(stages[n] for n in names) for role, names in step.inputs.items()}, place)
     return Job(step, verb, parse_settings(verb, step.settings, place), derive_seed(recipe.seed, step.name))
 

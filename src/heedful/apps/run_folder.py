@@ -41,7 +41,8 @@ class RunFolder:
             raise ArtifactError(f"{self.path}: a file is in the way of the run's folder")
         self.path.mkdir(parents=True, exist_ok=True)
         with whole_file(self.path / RECIPE) as stream:
-            stream.write(to_toml(recipe.tables()).encode())
+            note = f"# As `heed run` resolved it. Relative paths start at {recipe.path.parent.absolute()}\n"
+            stream.write((note + to_toml(recipe.tables())).encode())
         names = {step.name for step in recipe.steps}
         for entry in self.path.iterdir():
             if entry.is_symlink() and entry.name not in names:

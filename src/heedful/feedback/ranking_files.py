@@ -101,7 +101,7 @@ def _checked(answer: Answer, known: Mapping[str, Completion], place: _Place, cri
     if twice is not None:
         raise place.error(f"names completion '{twice}' twice", "each may stand in one place only", item=twice)
     if len(ids) < 2:
-        raise place.error("ranks a single completion", "a ranking needs two or more")
+        raise place.error(f"ranks {'a single' if ids else 'no'} completion", "a ranking needs two or more")
     prompts = {known[item].prompt_id: known[item].prompt for item in ids}
     if len(prompts) > 1:
         raise place.error(f"ranks completions of {len(prompts)} prompts", "a task has one prompt")

@@ -33,7 +33,7 @@ class Boards:
 
 
 class BoardPolicy:
-    """Two hidden layers with tanh, a head over the moves and a zero value head.
+    """Two hidden layers with ReLU, a head over the moves and a zero value head.
 
     Args:
         num_features: F, numbers that describe a state.
@@ -45,7 +45,7 @@ class BoardPolicy:
     def __init__(self, num_features: int, num_actions: int, *, width: int = 128, seed: int = 0) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed % 2**63)
-            self.body = nn.Sequential(nn.Linear(num_features, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh())
+            self.body = nn.Sequential(nn.Linear(num_features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
             self.moves = nn.Linear(width, num_actions)
         self.value_head = ScalarHead(width, zero=True)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -79,9 +80,15 @@ def compare(answers: TaskAnswers) -> Comparison:
 def pair_signs(levels: ArrayLike) -> Floats:
     """Return for each row of levels [..., n] the order of each pair i < j: 1 first better, -1 second better, 0 tied."""
     places = np.asarray(levels)
-    first, second = np.triu_indices(places.shape[-1], k=1)
+    first, second = _pairs(places.shape[-1])
     signs: Floats = np.sign(places[..., second] - places[..., first]).astype(np.float64)
     return signs
+
+
+@lru_cache
+def _pairs(n: int) -> tuple[Ints, ...]:
+    """Return the indices of all pairs i < j of n things."""
+    return np.triu_indices(n, k=1)
 
 
 def tau_b(one: ArrayLike, other: ArrayLike) -> float | None:
@@ -103,7 +110,7 @@ def team_agreement(tasks: Sequence[TaskAnswers], convention: Literal["S1", "S2"]
         `n` counts tasks with at least two answers. None where there is nothing to compare: not enough overlap.
     """
     compared = [compare(task) for task in tasks if len(task.labelers) > 1]
-    upper = [np.triu_indices(len(task.labelers), k=1) for task in compared]
+    upper = [_pairs(len(task.labelers)) for task in compared]
     if convention == "S1":
         same = [task.same[pairs].sum() for task, pairs in zip(compared, upper, strict=True)]
         counted = [float(task.num_pairs * len(pairs[0])) for task, pairs in zip(compared, upper, strict=True)]

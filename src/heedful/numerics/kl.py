@@ -60,9 +60,10 @@ def exact_kl(logits: Float[Tensor, "*shape V"], ref_logits: Float[Tensor, "*shap
     """
     require_same_shape(logits=logits, ref_logits=ref_logits)
     log_pi = at_least_fp32(logits).log_softmax(-1)
+    pi = log_pi.exp()
     difference = log_pi - at_least_fp32(ref_logits).log_softmax(-1)
     # What the policy never does adds nothing; without this, -inf - -inf would be NaN.
-    return (log_pi.exp() * difference.masked_fill(log_pi.isneginf(), 0.0)).sum(-1)
+    return (pi * difference.masked_fill(pi == 0, 0.0)).sum(-1)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Other people's formats, read and written as they are: TRL's rows (preferences, prompt-completion, unpaired), Anthropic's dialogues.
+"""Other people's formats, read and written as they are: TRL's preferences, answers and labels, Anthropic's dialogues.
 
 A row that is read and written again is the same row: no text is stripped or joined differently.
 Sources: TRL 1.12 `docs/source/dataset_formats.md`; Bai et al. 2022, arXiv:2204.05862 (the `hh-rlhf` files).

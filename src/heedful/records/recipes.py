@@ -150,22 +150,24 @@ def to_toml(tables: Mapping[str, Any]) -> str:
     return "\n".join(_section(tables, ())).strip() + "\n"
 
 
-def _override(tables: dict[str, Any], place: str, value: Any, path: Path) -> None:
-    """Set one value. Its table must exist; which settings a table may hold, the stage says later."""
+def set_value(table: dict[str, Any], place: str, value: Any, path: Path) -> None:
+    """Set the value at "a.b.c" in nested tables, which are made where they are absent; ConfigError where a value is in the way."""
     *parents, last = place.split(".")
-    table: Any = tables
     for depth, key in enumerate(parents):
-        if depth and isinstance(table, dict) and key not in table:
-            table[key] = {}
-        if not isinstance(table, dict) or not isinstance(table.get(key), dict):
-            known = [k for k, v in table.items() if isinstance(v, dict)] if isinstance(table, dict) else []
-            raise ConfigError(
-                f"{path}: --set {place}: there is no '{'.'.join(parents[: depth + 1])}'{nearest(key, known)}"
-            )
-        table = table[key]
-    if not parents and last not in TOP_LEVEL:
-        raise ConfigError(f"{path}: --set {place}: no such setting{nearest(last, TOP_LEVEL)}")
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: --set {place}: '{'.'.join(parents[: depth + 1])}' is a value, not a table")
     table[last] = value
+
+
+def _override(tables: dict[str, Any], place: str, value: Any, path: Path) -> None:
+    """Set one value of a recipe. The stage's table must exist; which settings it may hold, the stage says later."""
+    first, dot, _ = place.partition(".")
+    known = [key for key, table in tables.items() if isinstance(table, dict)] if dot else TOP_LEVEL
+    if first not in known:
+        what = "stage's table" if dot else "setting"
+        raise ConfigError(f"{path}: --set {place}: there is no {what} '{first}'{nearest(first, known)}")
+    set_value(tables, place, value, path)
 
 
 def _order(tables: Mapping[str, Any], path: Path) -> list[str]:

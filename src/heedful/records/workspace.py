@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from heedful.errors import ArtifactError, HealthError
+from heedful.errors import ArtifactError, HealthError, HeedError, WaitingForPeople
 from heedful.records.files import BESIDE, files_below, sha256_file, sync, whole_file, write_json
 from heedful.records.jsonl import write_records
 from heedful.records.locks import FolderLock
@@ -63,7 +63,11 @@ class Workspace:
             _drop_torn_line(self.path / name)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        refused = kind is not None and issubclass(kind, HeedError) and not issubclass(kind, WaitingForPeople)
+        if refused and not any((self.path / name).exists() for name in (*SCRATCH, METRICS)):
+            # Refused before there was anything to go on with: leave nothing behind.
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
     def write(self, name: str, records: Iterable[Record]) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
+from heedful.numerics.statistics import wilson_interval
 from heedful.rendering import findings, svg
 from heedful.rendering.content import CalibrationBin, Estimate, LabelFigures, OutcomeFigures, RewardFigures
 from heedful.rendering.wording import decimals, label, number, percent, sentence, visible
@@ -28,7 +29,6 @@ _UNIT_INTERVAL = ("probability", "share", "0 to 1")
 """Units whose axis goes from 0 to 1."""
 _REWARD_HEIGHT = 220.0
 _LONGEST_NAME = 18
-_Z95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,10 @@ def reward_accuracy(reward: RewardFigures) -> Chart | None:
     picture = svg.draw(
         "reward-accuracy", title, (NARROW, _REWARD_HEIGHT), lambda figure: _paint_shares(figure, rows, chance=True)
     )
-    note = "Share of held-out pairs, ties left out. Green: the reward model. Violet: people. Whiskers: 95 % interval."
+    note = (
+        "Share of held-out pairs, ties left out. Green: the reward model. Violet: people; the ceiling is what a perfect "
+        "scorer would reach on these labels. Whiskers: 95 % interval."
+    )
     return Chart(title, picture, note)
 
 
@@ -181,23 +184,13 @@ def _paint_calibration(figure: Figure, bins: Sequence[CalibrationBin]) -> None:
     axes.annotate("as right as it says", (0.8, 0.8), xytext=(4, -16), textcoords="offset points", color=svg.MUTED)
     most = max(each.n for each in bins)
     for each in bins:
-        low, high = wilson(each.accuracy, each.n)
+        low, high = wilson_interval(each.accuracy * each.n, each.n)
         axes.plot([each.confidence] * 2, [low, high], color=svg.REWARD, linewidth=1.1)
         size = 3 + 5 * (each.n / most) ** 0.5
         axes.plot([each.confidence], [each.accuracy], "o", color=svg.REWARD, markersize=size)
     axes.set_xticks([0.5, 0.75, 1], ["50 %", "75 %", "100 %"])
     axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     axes.set_xlabel("stated confidence")
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a share seen in n independent trials.
-
-    Source: Wilson 1927, J. Am. Stat. Assoc. 22.
-    """
-    centre = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 / (1 + _Z95**2 / n) * (share * (1 - share) / n + _Z95**2 / (4 * n**2)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def labelers(labels: LabelFigures) -> Chart | None:

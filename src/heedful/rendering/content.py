@@ -124,6 +124,7 @@ class RewardFigures:
     ceiling: Estimate | None = None
     length_baseline: Estimate | None = None
     auc: Estimate | None = None
+    auc_by_source: tuple[tuple[str, float], ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     worst: tuple[Mistake, ...] = ()
 

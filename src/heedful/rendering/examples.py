@@ -13,10 +13,12 @@ import numpy as np
 
 from heedful.records.types import Outcome
 from heedful.rendering.content import Example, ExampleGroup, SampleText, Wanted
+from heedful.rendering.findings import ASIDE
 from heedful.rendering.prompts import prompt_text
 from heedful.rendering.reading import LOWER_IS_BETTER
 from heedful.rendering.wording import label
 
+_NOT_SCORES = frozenset({"length", "finished"})
 _SENSITIVE_SCORE = 0.5
 """A text with at least this score on an outcome that should be low is folded away."""
 
@@ -47,9 +49,11 @@ def choose_examples(
     gains = [pair for pair in _one_per_prompt(pairs, sign=1.0)[:count] if pair.gain > 0]
     losses = [pair for pair in _one_per_prompt(pairs, sign=-1.0)[:count] if pair.gain < 0]
     return (
-        _group("Largest gains", f"Where {name} improved most.", "No pair of completions improved.", gains),
-        _group("Largest losses", f"Where {name} got worse most.", "No pair of completions got worse.", losses),
-        _group("Drawn at random", "Drawn by the run's seed, not by hand.", "", _random(pairs, count, seed)),
+        _group("Largest gains", f"Where {name} improved most.", "No pair of completions improved.", gains, criterion),
+        _group(
+            "Largest losses", f"Where {name} got worse most.", "No pair of completions got worse.", losses, criterion
+        ),
+        _group("Drawn at random", "Drawn by the run's seed, not by hand.", "", _random(pairs, count, seed), criterion),
     )
 
 
@@ -81,11 +85,17 @@ def _random(pairs: Sequence[_Pair], count: int, seed: int) -> list[_Pair]:
     return [first[i] for i in chosen]
 
 
-def _group(title: str, note: str, empty: str, pairs: Sequence[_Pair]) -> ExampleGroup:
-    examples = tuple(Example(prompt_text(pair.before.prompt), _text(pair.before), _text(pair.after)) for pair in pairs)
+def _group(title: str, note: str, empty: str, pairs: Sequence[_Pair], criterion: str) -> ExampleGroup:
+    examples = tuple(
+        Example(prompt_text(pair.before.prompt), _text(pair.before, criterion), _text(pair.after, criterion))
+        for pair in pairs
+    )
     return ExampleGroup(title, note if examples else empty, examples)
 
 
-def _text(row: Outcome) -> SampleText:
+def _text(row: Outcome, criterion: str) -> SampleText:
+    """Return a completion with its scores, the criterion first."""
+    named = sorted(row.outcomes, key=lambda name: (name != criterion, name in ASIDE))
     worst = max((value for name, value in row.outcomes.items() if name in LOWER_IS_BETTER), default=0.0)
-    return SampleText(row.completion, row.outcomes, sensitive=worst >= _SENSITIVE_SCORE)
+    scores = {name: row.outcomes[name] for name in named if name not in _NOT_SCORES}
+    return SampleText(row.completion, scores, sensitive=worst >= _SENSITIVE_SCORE)

@@ -75,12 +75,7 @@ def _size_of_move(outcome: OutcomeFigures, direction: int, *, brief: bool) -> st
     noun = "rise" if direction > 0 else "fall"
     what = "by" if brief else f"95 % interval of the {noun}"
     relative = outcome.relative
-    if (
-        relative is not None
-        and relative.low is not None
-        and relative.high is not None
-        and relative.low * relative.high > 0
-    ):
+    if outcome.before.value > 0 and relative and relative.low and relative.high and relative.low * relative.high > 0:
         low, high = sorted((abs(relative.low), abs(relative.high)))
         return f"{what} {span(100 * low, 100 * high, 0)} %"
     low, high = sorted(abs(end) for end in (outcome.change.low, outcome.change.high) if end is not None)
@@ -134,9 +129,13 @@ def kl_title(run: RunFigures) -> str:
 def entropy_title(run: RunFigures) -> str:
     """Return the finding of the curve of entropy."""
     first, last = ends(run.rows, "entropy")
-    if first > 0 and last < _COLLAPSE * first:
+    if abs(last - first) <= _STEADY * first:
+        return f"Entropy stayed near {number(last)} nats"
+    if last > first:
+        return f"Entropy rose from {number(first)} to {number(last)} nats"
+    if last < _COLLAPSE * first:
         return f"Entropy fell to {percent(last / first)} of its start: the policy is close to collapse"
-    return f"Entropy kept {percent(last / first)} of its start" if first > 0 else "Entropy started at 0"
+    return f"Entropy kept {percent(last / first)} of its start"
 
 
 def length_title(run: RunFigures) -> str:

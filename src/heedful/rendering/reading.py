@@ -131,24 +131,38 @@ def reward_figures(raw: Raw, evaluated: Raw, labels: LabelFigures | None) -> Rew
 
     Args:
         raw: reward.json of the reward stage, or nothing.
-        evaluated: `reward_model` of an evaluation: accuracy against gold on fresh completions; its `low` and `high` belong to that.
+        evaluated: `reward_model` of an evaluation: accuracy against gold on fresh completions; `low` and `high` are its ends.
         labels: where the labelers' agreement is taken from when reward.json does not say it.
     """
     if not raw and not evaluated:
         return None
     gold = estimate_in(evaluated, "accuracy_gold", low="low", high="high")
+    length = "length_baseline" if "length_baseline" in raw else "accuracy_length_only"
     return RewardFigures(
         mode=str(raw.get("mode") or "reward model"),
-        n=None if (n := number_of(raw.get("n"))) is None else int(n),
+        n=_num_rows(raw),
         accuracy=estimate_in(raw, "accuracy", low="low", high="high"),
         accuracy_gold=gold or estimate_of(raw.get("accuracy_gold")),
         agreement=estimate_of(raw.get("agreement")) or (labels.agreement if labels else None),
         ceiling=estimate_of(raw.get("ceiling")),
-        length_baseline=estimate_of(raw.get("length_baseline")),
+        length_baseline=estimate_of(raw.get(length)),
         auc=estimate_in(raw, "auc", low="auc_low", high="auc_high"),
+        auc_by_source=_numbers(raw.get("auc_by_source")),
         calibration=tuple(_bins(raw.get("calibration"))),
         worst=tuple(_mistakes(raw.get("worst"))),
     )
+
+
+def _num_rows(raw: Raw) -> int | None:
+    accuracy = raw.get("accuracy")
+    inside = accuracy.get("n") if isinstance(accuracy, Mapping) else None
+    found = [number for each in (raw.get("n"), raw.get("rows"), inside) if (number := number_of(each)) is not None]
+    return int(found[0]) if found else None
+
+
+def _numbers(raw: object) -> tuple[tuple[str, float], ...]:
+    pairs = raw.items() if isinstance(raw, Mapping) else ()
+    return tuple((str(name), number) for name, each in pairs if (number := number_of(each)) is not None)
 
 
 def _bins(raw: object) -> list[CalibrationBin]:
@@ -172,22 +186,41 @@ def _mistakes(raw: object) -> list[Mistake]:
 
 
 def label_figures(consensus: Raw, collect: Raw) -> LabelFigures | None:
-    """Return the labels' figures from labelers.json of consensus and of collect; None where both are empty."""
+    """Return the labels' figures from labelers.json of consensus and of collect; None where both are empty.
+
+    Args:
+        consensus: its table of labelers; what it says about the team may be nested under `agreement` or stand beside it
+            as `agreement_s2` and `alpha`.
+        collect: what is known about simulated labelers; consensus may carry it too.
+    """
     if not consensus and not collect:
         return None
-    planted = collect.get("planted")
+    about = {**consensus, **collect}
+    planted = about.get("planted")
     planted = planted if isinstance(planted, Mapping) else {}
-    team = consensus.get("agreement")
-    team = team if isinstance(team, Mapping) else {}
+    rows = consensus.get("labelers")
+    rows = rows if isinstance(rows, list) else []
     excluded = consensus.get("excluded")
     return LabelFigures(
-        labelers=tuple(_labeler(row, planted) for row in consensus.get("labelers", ()) if isinstance(row, Mapping)),
+        labelers=tuple(_labeler(row, planted) for row in rows if isinstance(row, Mapping)),
         planted=tuple(str(name) for name in planted),
         excluded=tuple(str(name) for name in excluded) if isinstance(excluded, list) else (),
-        agreement=estimate_in(team, "s2", low="low", high="high"),
-        alpha=number_of(team.get("alpha")),
-        agreement_with_gold=estimate_of(collect.get("agreement_with_gold")),
+        agreement=_team_agreement(consensus) or estimate_of(collect.get("agreement")),
+        alpha=_alpha(consensus),
+        agreement_with_gold=estimate_of(about.get("agreement_with_gold")),
     )
+
+
+def _team_agreement(consensus: Raw) -> Estimate | None:
+    team = consensus.get("agreement")
+    nested = estimate_in(team, "s2", low="low", high="high") if isinstance(team, Mapping) else None
+    return nested or estimate_of(consensus.get("agreement_s2"))
+
+
+def _alpha(consensus: Raw) -> float | None:
+    team = consensus.get("agreement")
+    nested = number_of(team.get("alpha")) if isinstance(team, Mapping) else None
+    return number_of(consensus.get("alpha")) if nested is None else nested
 
 
 def _labeler(row: Raw, planted: Raw) -> LabelerFigures:

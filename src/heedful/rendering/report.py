@@ -31,6 +31,7 @@ def render_report(content: ReportContent) -> str:
         "report.html.j2",
         content=content,
         generated=GENERATED if content.generated else "",
+        in_title=GENERATED if content.generated and GENERATED not in content.title.lower() else "",
         verdict=findings.verdict(content),
         distribution=charts.distribution(lead) if lead else None,
         outcomes=tables.outcomes(content.outcomes) if content.outcomes else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from heedful.numerics.agreement import team_agreement
 from heedful.numerics.rankings import MAX_ITEMS
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_file
+from heedful.records.paths import resolve
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Ranking
 from heedful.stages.spec import InputSpec, StageConfig
@@ -99,9 +99,9 @@ def _check_source(config: Config) -> None:
 
 
 def _rankings_path(text: str, base: Path) -> Path:
-    path = base / Path(os.path.expandvars(text)).expanduser()
+    path = resolve(text, base)
     if not path.is_file():
-        raise DataError("no such file", path=path, field="collect.rankings", fix="paths are relative to the recipe")
+        raise DataError("no such file", path=path, fix="check the path (relative ones start at the recipe's folder)")
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ from heedful.errors import ArtifactError, ConfigError, DataError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.jsonl import iter_rows
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Outcome
+from heedful.records.types import LabeledText, Outcome, Preference
 from heedful.stages.spec import InputSpec, StageConfig
 
 if TYPE_CHECKING:
-    from heedful.rendering.content import Ancestor, OutcomeFigures, ReportContent
+    from heedful.rendering.content import Ancestor, LabelFigures, OutcomeFigures, ReportContent, RewardFigures
 
 VERSION = 1
 INPUTS = {
@@ -70,7 +71,7 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
     criterion = _criterion(config, evaluated["outcomes"])
     win_rate = evaluated.get("win_rate") or {}
     kl_per_sequence, kl_per_token = reading.kl_estimates(evaluated.get("kl"))
-    labels = reading.label_figures(*(_json_of(inputs, role, "labelers.json") for role in ("consensus", "collect")))
+    labels = _labels(inputs)
     return ReportContent(
         title=config.title,
         outcomes=_outcomes(evaluated["outcomes"], rows, criterion),
@@ -88,9 +89,7 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
             seed=derive_seed(seed, "report", "examples"),
         ),
         run=reading.run_figures(*_training(inputs.get("training"))),
-        reward=reading.reward_figures(
-            _json_of(inputs, "reward", "reward.json"), evaluated.get("reward_model") or {}, labels
-        ),
+        reward=_reward(inputs, evaluated.get("reward_model") or {}, labels),
         labels=labels,
         lineage=tuple(_ancestor(role, artifact) for role, artifact in inputs.items()),
     )
@@ -115,6 +114,7 @@ def _outcomes(raw: Mapping[str, Any], rows: Sequence[Outcome], criterion: str) -
     return tuple(each for each in figures if each is not None)
 
 
+_NUM_MISTAKES = 5
 _SIDES = ("before", "after")
 
 
@@ -126,6 +126,62 @@ def _training(artifact: Artifact | None) -> tuple[list[Mapping[str, Any]], Mappi
     if artifact is None:
         return [], {}
     return [row for _, row in iter_rows(artifact.file("metrics.jsonl"))], artifact.facts
+
+
+def _labels(inputs: Mapping[str, Artifact]) -> LabelFigures | None:
+    from heedful.rendering.reading import label_figures
+
+    team = inputs["consensus"].metrics if "consensus" in inputs else {}
+    consensus = {**team, **_json_of(inputs, "consensus", "labelers.json")}
+    return label_figures(consensus, _json_of(inputs, "collect", "labelers.json"))
+
+
+def _reward(
+    inputs: Mapping[str, Artifact], evaluated: Mapping[str, Any], labels: LabelFigures | None
+) -> RewardFigures | None:
+    """Return the reward model's figures; what its stage did not write is worked out from its scored held-out rows."""
+    from heedful.rendering.reading import reward_figures
+
+    raw = _json_of(inputs, "reward", "reward.json")
+    figures = reward_figures(raw, evaluated, labels)
+    if figures is None or "reward" not in inputs or not (inputs["reward"].path / "tune_scores.jsonl").is_file():
+        return figures
+    if figures.mode == "pairwise":
+        return _with_pairs(figures, inputs["reward"].records("tune_scores", Preference), raw, labels)
+    return _with_texts(figures, inputs["reward"].records("tune_scores", LabeledText))
+
+
+def _with_pairs(
+    figures: RewardFigures, pairs: list[Preference], raw: Mapping[str, Any], labels: LabelFigures | None
+) -> RewardFigures:
+    from heedful.rendering import heldout
+    from heedful.rendering.content import Estimate
+
+    ceiling = heldout.ceiling(pairs, skill) if (skill := _labelers_skill(labels)) else None
+    judged = heldout.pair_confidences(pairs, float(raw.get("gain") or 1.0))
+    return replace(
+        figures,
+        calibration=figures.calibration or heldout.calibration(judged),
+        worst=figures.worst or heldout.worst_mistakes(pairs, _NUM_MISTAKES),
+        ceiling=figures.ceiling or (None if ceiling is None else Estimate(ceiling)),
+    )
+
+
+def _with_texts(figures: RewardFigures, texts: list[LabeledText]) -> RewardFigures:
+    from heedful.rendering import heldout
+
+    return replace(figures, calibration=figures.calibration or heldout.calibration(heldout.text_confidences(texts)))
+
+
+def _labelers_skill(labels: LabelFigures | None) -> float | None:
+    """Return how often one labeler is right: against gold where gold is known, else worked out from their agreement."""
+    from heedful.rendering.heldout import labeler_accuracy
+
+    if labels is None:
+        return None
+    if labels.agreement_with_gold is not None:
+        return labels.agreement_with_gold.value
+    return labeler_accuracy(labels.agreement.value) if labels.agreement else None
 
 
 def _json_of(inputs: Mapping[str, Artifact], role: str, name: str) -> dict[str, Any]:

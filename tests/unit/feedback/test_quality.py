@@ -51,7 +51,7 @@ def test_half_careless_is_flagged_without_an_accusation() -> None:
     rng = np.random.default_rng(0)
 
     def careless(ranking: Ranking) -> Ranking:
-        if ranking.labeler != "dan" or rng.random() < 0.4:
+        if ranking.labeler != "dan" or rng.random() < 0.5:
             return ranking
         ids = sorted(ranking.completions)
         return ranking.model_copy(update={"ranking": tuple((ids[i],) for i in rng.permutation(4))})
@@ -64,7 +64,7 @@ def test_half_careless_is_flagged_without_an_accusation() -> None:
 def test_texts_are_for_people() -> None:
     found = reports(0, "reversed", "random")
     reversed_text, careful_text = found["bad-reversed"].text, found["anna"].text
-    assert "The ranks look reversed (worst first); turned round they would agree on 7" in reversed_text
+    assert "The ranks look reversed (worst first); turned round they would agree on 6" in reversed_text
     assert "where the others agree with each other on" in reversed_text
     assert careful_text.startswith("Agrees with the others on 7")
     assert "looks" not in careful_text

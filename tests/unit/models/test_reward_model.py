@@ -165,7 +165,7 @@ def test_an_ordinary_classifier_scores_with_its_wanted_logit(tmp_path: Path) -> 
 
 def test_an_unknown_label_or_a_model_without_classes_is_refused(tmp_path: Path) -> None:
     folder, _, tokenizer = classifier_folder(tmp_path)
-    with pytest.raises(ModelError, match="no class 'kind'.*nothate, hate"):
+    with pytest.raises(ModelError, match=r"no class 'kind'.*nothate, hate"):
         load_sequence_classifier(folder, "kind")
     bare = save_model(tmp_path / "bare", tiny_encoder(tokenizer), tokenizer)
     with pytest.raises(ModelError, match="not a trained classifier"):

@@ -50,6 +50,17 @@ def test_exact_with_forbidden_actions() -> None:
     assert exact_kl(both, only_first).item() == math.inf
 
 
+def test_exact_where_a_probability_is_too_small_for_fp32() -> None:
+    tiny, both = torch.tensor([[0.0, 0.0, -200.0]]), torch.tensor([[0.0, math.log(3), -math.inf]])
+    assert_close(exact_kl(tiny, both), torch.tensor([0.5 * math.log(4 / 3)]), atol=FP32, rtol=FP32)
+
+
+def test_exact_sums_over_the_last_dimension() -> None:
+    policy, reference = torch.randn(2, 2, 3, 5, generator=torch.Generator().manual_seed(2))
+    found = exact_kl(policy, reference)
+    assert_close(found, exact_kl(policy.reshape(6, 5), reference.reshape(6, 5)).reshape(2, 3), atol=0.0, rtol=0.0)
+
+
 def test_exact_has_gradients() -> None:
     """At equality KL is at its minimum; away from it the gradient is pi_v (log pi_v / ref_v - KL)."""
     policy = torch.tensor([[0.0, 0.0]], requires_grad=True)

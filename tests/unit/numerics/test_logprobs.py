@@ -56,6 +56,29 @@ def test_forbidden_action_adds_nothing_to_entropy_or_gradient() -> None:
     assert chosen_logprobs(FORBIDDEN, torch.tensor([2])).item() == -math.inf
 
 
+def test_forbidden_action_under_a_steep_loss() -> None:
+    """A weight of 1e5 on the entropy must not meet 0 * inf on the way back; by hand 1e5 * -pi (log pi + H)."""
+    logits = torch.tensor([[0.0, math.log(3), -math.inf]], requires_grad=True)
+    (1e5 * entropy(logits)).sum().backward()
+    h = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    expected = [-0.25 * (math.log(0.25) + h), -0.75 * (math.log(0.75) + h), 0.0]
+    assert_close(logits.grad / 1e5, torch.tensor([expected]), atol=FP32, rtol=FP32)
+
+
+def test_any_number_of_leading_dimensions() -> None:
+    """The vocabulary is the last dimension, whatever stands before it; all gradients too."""
+    table = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(2))
+    actions = torch.tensor([[0, 4, 2], [1, 1, 3]])
+    deep, rows = table.clone().requires_grad_(), table.reshape(6, 5).clone().requires_grad_()
+    for function in (chosen_logprobs, lambda z, _: entropy(z), lambda z, a: sum(logprobs_and_entropy(z, a))):
+        found, expected = function(deep, actions), function(rows, actions.flatten())
+        assert_close(found, expected.reshape(2, 3), atol=0.0, rtol=0.0)
+        weights = torch.arange(6.0)
+        (found.flatten() * weights).sum().backward()
+        (expected * weights).sum().backward()
+        assert_close(deep.grad, rows.grad.reshape(2, 3, 5), atol=0.0, rtol=0.0)
+
+
 def test_bf16_logits_are_lifted_to_fp32() -> None:
     logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(1))
     logprobs, entropies = logprobs_and_entropy(logits.bfloat16(), torch.arange(4))

@@ -1,21 +1,11 @@
 import dataclasses
 import re
 
-import pytest
-from scipy.stats import binomtest
-
 from heedful.rendering import charts, curves, svg
 from heedful.rendering.content import Estimate, LabelerFigures, LabelFigures, RewardFigures
 from heedful.testing.reports import made_up_report
 
-INTERVAL = 1e-6
 REPORT = made_up_report()
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 5), (7, 10), (99, 100), (412, 412)])
-def test_the_wilson_interval_is_scipys(right, n):
-    expected = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    assert charts.wilson(right / n, n) == pytest.approx((expected.low, expected.high), abs=INTERVAL)
 
 
 def test_a_chart_has_the_same_bytes_every_time():

@@ -65,6 +65,14 @@ def test_a_chat_is_shown_turn_by_turn():
     assert prompts(gains) == ["user: Hi\nassistant: Yes?"]
 
 
+def test_scores_begin_with_the_criterion_and_leave_out_what_is_no_score():
+    scores = {"length": 9.0, "reward": 0.1, "honesty": 0.2, "toxicity": 0.9}
+    gains, _, _ = choose([row.model_copy(update={"outcomes": scores}) for row in rows((0.9, 0.1))])
+    random = choose([row.model_copy(update={"outcomes": scores}) for row in rows((0.9, 0.1))])[2]
+    assert gains.examples == ()
+    assert list(random.examples[0].before.scores) == ["toxicity", "honesty", "reward"]
+
+
 def test_nothing_is_chosen_where_nothing_was_asked_for_or_measured():
     assert choose(rows(*SCORES), count=0) == ()
     assert choose_examples(rows(*SCORES), criterion="honesty", wanted="higher", count=2, seed=0) == ()

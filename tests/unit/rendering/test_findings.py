@@ -78,6 +78,11 @@ def test_without_an_interval_no_change_is_claimed():
     assert "no interval is known" in findings.verdict(content(bare))
 
 
+def test_a_share_of_a_negative_mean_is_not_told():
+    gained = dataclasses.replace(ROSE, before=Estimate(-0.2), after=Estimate(0.1), relative=Estimate(1.5, 1.0, 2.0))
+    assert "(by 0.08 to 0.17)" in findings.verdict(content(FELL, gained))
+
+
 def test_without_outcomes_the_verdict_says_so():
     assert findings.verdict(content()) == "Nothing was evaluated: there are no outcomes to compare."
 
@@ -98,6 +103,8 @@ def test_titles_of_the_run_state_the_finding():
     assert findings.kl_title(run(kl_per_sequence=[0.0, 3.0, 7.9])) == "KL stayed within its budget of 8 nats"
     assert findings.kl_title(run(kl_per_sequence=[0.0, 9.0, 7.0])) == "KL passed its budget of 8 nats in iteration 2"
     assert findings.entropy_title(run(entropy=[2.0, 1.5])) == "Entropy kept 75 % of its start"
+    assert findings.entropy_title(run(entropy=[2.0, 2.1])) == "Entropy stayed near 2.10 nats"
+    assert findings.entropy_title(run(entropy=[2.0, 2.5])) == "Entropy rose from 2 to 2.50 nats"
     assert "close to collapse" in findings.entropy_title(run(entropy=[2.0, 0.5]))
     assert findings.length_title(run(length_mean=[20.0, 21.0])) == "Length stayed near 21 decisions"
     assert findings.length_title(run(length_mean=[20.0, 31.0])) == "Length grew from 20 to 31 decisions"

@@ -69,6 +69,32 @@ def test_the_reward_models_figures_come_from_both_stages():
     assert reading.reward_figures({}, {}, None) is None
 
 
+def test_the_forms_that_the_stages_write_are_read():
+    raw = {
+        "mode": "classifier",
+        "rows": 40,
+        "auc": 0.95,
+        "auc_by_source": {"wiki": 0.96, "none": None},
+        "accuracy_length_only": {"value": 0.55, "low": 0.5, "high": 0.6, "n": 40},
+    }
+    reward = reading.reward_figures(raw, {}, None)
+    assert (reward.n, reward.auc_by_source) == (40, (("wiki", 0.96),))
+    assert reward.length_baseline == Estimate(0.55, 0.5, 0.6)
+    assert reading.reward_figures({"accuracy": {"value": 0.8, "n": 12}}, {}, None).n == 12
+    consensus = {
+        "labelers": [{"name": "erin", "agreement": {"value": 0.3, "low": 0.2, "high": 0.4, "n": 9}, "planted": "x"}],
+        "planted": {"erin": "worst first"},
+        "agreement_with_gold": {"value": 0.8, "low": 0.7, "high": 0.9},
+        "agreement_s2": {"value": 0.7, "low": 0.6, "high": 0.8},
+        "alpha": 0.3,
+    }
+    labels = reading.label_figures(consensus, {})
+    assert labels.labelers[0].agreement == Estimate(0.3, 0.2, 0.4)
+    assert labels.labelers[0].planted == "worst first"
+    assert (labels.agreement, labels.alpha) == (Estimate(0.7, 0.6, 0.8), 0.3)
+    assert labels.agreement_with_gold == Estimate(0.8, 0.7, 0.9)
+
+
 def test_planted_faults_are_matched_to_labelers_by_name():
     consensus = {"labelers": [{"name": "erin", "flagged": True, "reason": "reversed"}, {"name": "ana", "tasks": 9}]}
     labels = reading.label_figures(consensus, {"planted": {"erin": "worst first"}, "agreement_with_gold": 0.83})

@@ -119,6 +119,8 @@ def test_generated_data_are_named_in_the_title_and_beside_the_verdict(html):
     verdict = re.search(r'<p class="verdict">(.*)</p>', html).group(1)
     assert "(generated data)" in title
     assert "generated data" in verdict
+    said = render_report(dataclasses.replace(made_up_report(), title="Advice (generated data)"))
+    assert re.search(r"<title>(.*)</title>", said).group(1) == "Advice (generated data)"
     real = dataclasses.replace(made_up_report(), generated=False)
     assert "generated data" not in render_report(real)
 

@@ -4,7 +4,7 @@ import pytest
 
 from heedful.errors import ConfigError, DataError
 from heedful.records.artifacts import Artifact, Identity, Workspace
-from heedful.records.types import Outcome
+from heedful.records.types import Outcome, Preference
 from heedful.stages import report
 
 
@@ -65,7 +65,7 @@ def outcomes():
     ]
 
 
-def artifact(store, stage, files=(), rows=(), facts=None, records=()):
+def artifact(store, stage, files=(), rows=(), facts=None, records=(), table="outcomes"):
     identity = Identity(stage=stage, version=1, config={"n": 1}, seed=0, versions={"torch": "2"})
     with Workspace(store, identity.manifest()) as out:
         for name, value in dict(files).items():
@@ -73,7 +73,7 @@ def artifact(store, stage, files=(), rows=(), facts=None, records=()):
         for row in rows:
             out.log(row)
         if records:
-            out.write("outcomes", records)
+            out.write(table, records)
         return out.finish(facts=facts)
 
 
@@ -162,6 +162,27 @@ def test_an_outcome_may_not_take_the_name_of_another_figure(tmp_path, inputs):
     (inputs["evaluation"].path / "summary.json").write_text(json.dumps(taken))
     with pytest.raises(ConfigError, match="may not be called 'kl'"):
         make(tmp_path, inputs)
+
+
+def test_what_the_reward_stage_left_out_comes_from_its_scored_pairs(tmp_path, inputs):
+    pairs = [
+        Preference(
+            prompt="p",
+            chosen="kind",
+            rejected="cruel",
+            task_id="t",
+            meta={"chosen_score": 0.0, "rejected_score": margin},
+        )
+        for margin in (1.0, -1.0)
+    ]
+    bare = {"mode": "pairwise", "gain": 2.0, "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 2}}
+    scored = artifact(tmp_path / "scored", "reward", {"reward.json": bare}, records=pairs, table="tune_scores")
+    made = make(tmp_path, inputs | {"reward": scored})
+    html = made.file("report.html").read_text()
+    assert "Its worst mistakes" in html
+    assert "Its stated confidence" in html
+    # One vote per pair: a perfect scorer agrees as often as a careful labeler does with gold.
+    assert summary_of(made)["reward_model"]["ceiling"] == pytest.approx(0.83)
 
 
 def test_the_settings_are_read_without_the_libraries_that_draw():

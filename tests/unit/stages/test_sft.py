@@ -108,8 +108,9 @@ def test_long_demonstrations_are_left_out_and_counted_never_cut(data: Artifact, 
     source = artifact_of(tmp_path / "long", "data", train__demonstrations=rows)
     metrics: Any = fitted(source, tmp_path, epochs=1).metrics
     assert (metrics["demonstrations"], metrics["left_out_too_long"]) == (8, 1)
-    with pytest.raises(DataError, match="none of 9 demonstrations fits into 8 tokens"):
-        fitted(source, tmp_path, epochs=1, max_tokens=8)
+    only_long = artifact_of(tmp_path / "long", "data", train__demonstrations=rows[8:])
+    with pytest.raises(DataError, match="none of 1 demonstrations fits into 512 tokens"):
+        fitted(only_long, tmp_path, epochs=1)
 
 
 def test_an_adapter_is_saved_beside_a_pointer_to_its_base_and_loads_with_the_same_numbers(

@@ -1,0 +1,57 @@
+"""heed try, heed export, heed push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+
+
+def try_(
+    run: RunFolder,
+    prompt: Annotated[str | None, typer.Option(help="Answer this one prompt and leave.")] = None,
+) -> None:
+    """Type a prompt, and see the answers of the model before and after, side by side."""
+    if prompt is not None:
+        _answer(run, prompt)
+        return
+    typer.echo("Type a prompt; an empty line or Ctrl-D ends.", err=True)
+    while True:
+        try:
+            text = input("prompt> ")
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not text.strip():
+            return
+        _answer(run, text)
+
+
+def export(run: RunFolder, folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to.")]) -> None:
+    """Write the aligned model as a plain folder: merged weights, tokenizer, generation config, model card."""
+    from heedful.engines import exporting
+
+    exporting.export(run, folder)
+    typer.echo(f"{folder}")
+
+
+def push(run: RunFolder, repo: Annotated[str, typer.Argument(metavar="REPO", help="Such as name/model.")]) -> None:
+    """Export the aligned model and send it to a model hub."""
+    import tempfile
+
+    from heedful.engines import exporting
+
+    with tempfile.TemporaryDirectory() as folder:
+        exporting.export(run, Path(folder))
+        exporting.push(Path(folder), repo)
+    typer.echo(repo)
+
+
+def _answer(run: Path, prompt: str) -> None:
+    from heedful.apps.tables import print_pair
+    from heedful.engines.chat import side_by_side
+
+    for pair in side_by_side(run, prompt):
+        print_pair(("before", pair["before"]), ("after", pair["after"]))

@@ -1,0 +1,118 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests.families import some_decisions, some_prompts
+from tests.tolerances import EXACT
+from torch import Tensor
+
+from heedful.errors import ModelError
+from heedful.models.opening import LoraShape, base_of, open_generator, open_policy, save_policy
+from heedful.models.policy import LanguagePolicy
+from heedful.testing.models import save_tiny, tiny_causal, tiny_encoder_decoder
+
+LORA = LoraShape(r=4, alpha=8.0, targets="all-linear")
+BUILDERS = {"causal": tiny_causal, "encoder_decoder": tiny_encoder_decoder}
+either_kind = pytest.mark.parametrize("kind", BUILDERS)
+either_method = pytest.mark.parametrize("lora", [LORA, None], ids=["lora", "full"])
+PROMPTS, (ACTIONS, MASK) = some_prompts(), some_decisions()
+
+
+@pytest.fixture
+def source(kind: str, tmp_path: Path) -> Path:
+    return save_tiny(BUILDERS[kind](0), tmp_path / "first" / "model")
+
+
+def opened(source: Path, lora: LoraShape | None, seed: int = 0) -> tuple[LanguagePolicy, object]:
+    return open_policy(source, lora=lora, temperature=1.0, precision="fp32", seed=seed)
+
+
+@torch.no_grad()
+def logits(policy: LanguagePolicy) -> Tensor:
+    states = policy.trunk.states(PROMPTS, ACTIONS, MASK)
+    return states.head(states.inputs)
+
+
+def shaken(policy: LanguagePolicy) -> LanguagePolicy:
+    generator = torch.Generator().manual_seed(0)
+    for _, value in policy.trainable():
+        value.data.add_(0.1 * torch.randn(value.shape, generator=generator))
+    return policy
+
+
+def saved(policy: LanguagePolicy, source: Path, root: Path) -> Path:
+    (root / "model").mkdir(parents=True)
+    save_policy(policy, source, root / "model", root)
+    return root / "model"
+
+
+@either_kind
+@either_method
+def test_a_trained_policy_reads_back_bit_for_bit(source: Path, lora: LoraShape | None, tmp_path: Path) -> None:
+    policy = shaken(opened(source, lora)[0])
+    folder = saved(policy, source, tmp_path / "second")
+    assert torch.equal(logits(open_generator(folder)), logits(policy))
+    assert (tmp_path / "second" / "value_head.safetensors").is_file()
+    assert (folder / "base.json").is_file() is (lora is not None)
+
+
+@either_kind
+@either_method
+def test_a_policy_starts_from_its_reference(source: Path, lora: LoraShape | None) -> None:
+    policy, reference = opened(source, lora)
+    beside = policy.evaluate_beside(reference, PROMPTS, ACTIONS, MASK)
+    assert torch.equal(beside.logprobs, beside.ref_logprobs)
+    assert beside.values.abs().max() == EXACT
+
+
+@pytest.mark.parametrize("kind", ["causal"])
+def test_a_folder_with_an_adapter_goes_on_training_it_beside_a_frozen_copy(source: Path, tmp_path: Path) -> None:
+    first = shaken(opened(source, LORA)[0])
+    folder = saved(first, source, tmp_path / "second")
+    policy, reference = opened(folder, LORA)
+    assert torch.equal(logits(policy), logits(first))
+    names = [name for name, _ in policy.trainable() if not name.startswith("value_head")]
+    assert names
+    assert all(".policy." in name for name in names)
+    shaken(policy)
+    beside = policy.evaluate_beside(reference, PROMPTS, ACTIONS, MASK)
+    expected = logits(first).log_softmax(-1).gather(1, ACTIONS[MASK][:, None])[:, 0]
+    assert torch.equal(beside.ref_logprobs[MASK], expected)
+    assert (beside.exact_kl[MASK] > 0).all()
+    reference.check_unchanged()
+    third = saved(policy, folder, tmp_path / "third")
+    assert base_of(third)[0] == str(source.resolve())
+    assert torch.equal(logits(open_generator(third)), logits(policy))
+
+
+@pytest.mark.parametrize("kind", ["causal"])
+def test_the_pointer_to_the_base_is_relative_so_that_a_store_can_be_moved(source: Path, tmp_path: Path) -> None:
+    folder = saved(shaken(opened(source, LORA)[0]), source, tmp_path / "second")
+    expected = logits(open_generator(folder))
+    assert json.loads((folder / "base.json").read_text())["base"] == "../../first/model"
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("first", "second"):
+        (tmp_path / name).rename(moved / name)
+    assert torch.equal(logits(open_generator(moved / "second" / "model")), expected)
+
+
+@pytest.mark.parametrize("kind", ["causal"])
+def test_a_generator_trains_nothing(source: Path) -> None:
+    assert list(open_generator(source).trainable()) == []
+
+
+@pytest.mark.parametrize("kind", ["causal"])
+def test_seeds_give_adapters(source: Path) -> None:
+    def first(seed: int) -> Tensor:
+        return next(value for name, value in opened(source, LORA, seed)[0].trainable() if "lora_A" in name)
+
+    assert torch.equal(first(0), first(0))
+    assert not torch.equal(first(0), first(1))
+
+
+def test_a_pointer_without_its_adapter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text('{"base": "somewhere"}')
+    with pytest.raises(ModelError, match="base.json without adapter/"):
+        base_of(tmp_path)
