@@ -44,8 +44,9 @@ lint: $(VENV)/.installed-test
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/generate.py
 
-bench-%: $(VENV)/.installed-bench
+bench-%:
 	@test -f benchmarks/$*/run.py || { echo "make bench-$*: there is no benchmarks/$*/run.py; 'make help' lists the benchmarks" >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/$*/run.py $(ARGS)
 
 clean:

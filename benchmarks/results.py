@@ -60,7 +60,9 @@ def met(value: float, low: float | None, high: float | None, target: str) -> boo
     """
     if target == NO_TARGET:
         return None
-    return all([_holds(clause, value, low, high) for clause in target.split(" and ")])
+    # A list, so that every clause is read and none can be wrong unnoticed.
+    held = [_holds(clause, value, low, high) for clause in target.split(" and ")]
+    return all(held)
 
 
 def _holds(clause: str, value: float, low: float | None, high: float | None) -> bool:

@@ -208,7 +208,7 @@ def _default(field: FieldInfo) -> str:
     if value is None or value is PydanticUndefined:
         return "none"
     if isinstance(value, BaseModel):
-        changed = {name: getattr(value, name) for name in value.model_fields_set}
+        changed = {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
         return "; ".join(f"`{name} = {_toml(each)}`" for name, each in changed.items()) or "as below"
     return f"`{_toml(value)}`"
 
@@ -218,11 +218,7 @@ def _toml(value: Any) -> str:
         return f"[{', '.join(_toml(each) for each in value)}]"
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{name} = {_toml(each)}' for name, each in value.items())} }}" if value else "{}"
-    return (
-        f"{value:_}"
-        if isinstance(value, int) and not isinstance(value, bool)
-        else json.dumps(value, ensure_ascii=False)
-    )
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _inputs(verb: Verb) -> str:

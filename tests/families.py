@@ -1,4 +1,4 @@
-"""One tiny model of each family whose log-probs have a trap of their own: positions, tied and scaled heads, biases, capped logits."""
+"""One tiny model of each family whose log-probs have a trap: positions, tied and scaled heads, biases, capped logits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from heedful.models.trunks import PromptTokens
-from heedful.testing.models import tiny_causal, tiny_encoder_decoder
+from heedful.testing.policies import byte_causal, byte_encoder_decoder
 
 VOCAB = 259
 SPECIAL = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
@@ -26,7 +26,7 @@ DECODER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "
 
 
 def llama() -> Any:
-    return tiny_causal(0)
+    return byte_causal(0)
 
 
 def gpt2() -> Any:
@@ -49,7 +49,7 @@ def gemma2() -> Any:
 
 
 def t5() -> Any:
-    return tiny_encoder_decoder(0)
+    return byte_encoder_decoder(0)
 
 
 def t5_tied() -> Any:

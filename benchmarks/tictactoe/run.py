@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import row, write  # noqa: E402
 from benchmarks.tictactoe.recipe import trained  # noqa: E402
+
 from heedful.engines.environments.tictactoe import play  # noqa: E402
 from heedful.numerics.statistics import wilson_interval  # noqa: E402
 
@@ -28,7 +29,9 @@ def main() -> None:
     rows = [figure for seed in SEEDS for figure in figures(seed)]
     write(Path(__file__).with_name("results.json"), rows)
     for figure in rows:
-        print(f"{figure['name']}: {figure['value']:.4g} {figure['unit']} (target {figure['target']}, met: {figure['met']})")
+        print(
+            f"{figure['name']}: {figure['value']:.4g} {figure['unit']} (target {figure['target']}, met: {figure['met']})"
+        )
 
 
 def figures(seed: int) -> list[dict[str, object]]:

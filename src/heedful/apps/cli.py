@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -43,6 +44,8 @@ def main() -> None:
     """Run the command; a person's mistake gives one line on stderr and exit code 2, never a traceback (HEED_DEBUG=1 shows it)."""
     from heedful.errors import HeedError
 
+    # Other people's notes to other people's callers; ours are errors in the tests.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
     try:
         app()
     except (HeedError, OSError) as error:

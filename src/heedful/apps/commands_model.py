@@ -31,22 +31,16 @@ def try_(
 
 def export(run: RunFolder, folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to.")]) -> None:
     """Write the aligned model as a plain folder: merged weights, tokenizer, generation config, model card."""
-    from heedful.engines import exporting
+    from heedful.engines.exporting import export as write_model
 
-    exporting.export(run, folder)
-    typer.echo(f"{folder}")
+    typer.echo(f"{write_model(run, folder)}")
 
 
 def push(run: RunFolder, repo: Annotated[str, typer.Argument(metavar="REPO", help="Such as name/model.")]) -> None:
-    """Export the aligned model and send it to a model hub."""
-    import tempfile
+    """Export the aligned model and send it to a model hub; print its address there."""
+    from heedful.engines.exporting import push as send_model
 
-    from heedful.engines import exporting
-
-    with tempfile.TemporaryDirectory() as folder:
-        exporting.export(run, Path(folder))
-        exporting.push(Path(folder), repo)
-    typer.echo(repo)
+    typer.echo(send_model(run, repo))
 
 
 def _answer(run: Path, prompt: str) -> None:

@@ -108,6 +108,10 @@ def _show_runs(runs: list[Run]) -> None:
     for run in runs:
         rows = [(step.name, step.state, duration(step.seconds), headline(step.artifact)) for step in run.steps]
         print_table(("stage", "", "time", "figures"), rows)
-        typer.echo(f"\nrun: {run.folder}")
+        typer.echo("")
+        verdicts = [step.artifact.metrics.get("verdict") for step in run.steps]
+        for verdict in filter(None, verdicts):
+            typer.echo(f"{verdict}\n")
+        typer.echo(f"run: {run.folder}")
         if run.report is not None:
             typer.echo(f"report: {run.report}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def tree(artifact: Artifact) -> Iterator[str]:
 
 
 def _branches(artifact: Artifact, indent: str, shown: set[str]) -> Iterator[str]:
-    outside = [f"{name}  sha256 {digest[:SHORT]}" for name, digest in artifact.manifest["external"].items()]
+    outside = [f"{name}  {_short(digest)}" for name, digest in artifact.manifest["external"].items()]
     inputs = list(artifact.inputs.items())
     for number, (role, reference) in enumerate(inputs):
         last = number == len(inputs) - 1 and not outside
@@ -47,6 +48,11 @@ def _branches(artifact: Artifact, indent: str, shown: set[str]) -> Iterator[str]
         yield from _branches(source, indent + deeper, shown)
     for number, text in enumerate(outside):
         yield f"{indent}{'`- ' if number == len(outside) - 1 else '|- '}{text}"
+
+
+def _short(digest: str) -> str:
+    """A sha256 cut short; other marks of what is outside, such as a version, as they are."""
+    return f"sha256 {digest[:SHORT]}" if re.fullmatch(r"[0-9a-f]{64}", digest) else digest
 
 
 def _line(artifact: Artifact) -> str:

@@ -67,6 +67,8 @@ def update(
     advantages, returns = gae(
         table.rewards, table.values, table.mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda
     )
+    if table.own_rewards is not None:
+        advantages = advantages + table.own_rewards
     if settings.whitening != "none":
         advantages = whiten(advantages, table.mask, unbiased=settings.whitening == "bessel")
     steps: list[Metrics] = []

@@ -2,6 +2,10 @@
 
     reward_t = -kl_coef * kl_t  (+ score on the last real decision)
 
+With the exact KL, reward_t is the same whatever the decision was, so that by itself it would hold back only the decisions before t.
+What the decision at t adds, -kl_coef * (k1_t - kl_t), has mean 0 in its state and goes to its own advantage: the gradient is then
+the one that k1 gives, without k1's noise from later decisions.
+
 Old log-probs come from the same forward that training uses, not from the sampler, so that the ratio is 1 before the first step.
 """
 
@@ -94,6 +98,7 @@ class TextRollout:
         scores = scores.to(context.tokens.device)
         sampled_kl = k1(beside.logprobs, beside.ref_logprobs) * sampled.mask
         kl = beside.exact_kl if settings.kl_estimator == "exact" else sampled_kl
+        own_rewards = self.kl.kl_coef * (kl - sampled_kl) if settings.kl_estimator == "exact" else None
         rewards = shape_rewards(scores, kl, sampled.mask, kl_coef=self.kl.kl_coef, position=settings.score_position)
         return Table(
             actions=sampled.actions,
@@ -108,6 +113,7 @@ class TextRollout:
             kl=kl,
             scores=scores,
             forward_costs=context.lengths + sampled.mask.sum(1),
+            own_rewards=own_rewards,
             metrics=_metrics(sampled, beside, sampled_kl, raw, rewards, self.kl.kl_coef),
         )
 

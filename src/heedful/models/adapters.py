@@ -7,6 +7,7 @@ back what they found.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,17 @@ def save_adapter(model: Any, folder: Path, name: str = POLICY) -> None:
         for file in inner.iterdir():
             file.replace(folder / file.name)
         inner.rmdir()
-    readme = folder / "README.md"
-    readme.unlink(missing_ok=True)
+    (folder / "README.md").unlink(missing_ok=True)
+    _settle(folder / "adapter_config.json")
+
+
+def _settle(path: Path) -> None:
+    """Take out of peft's configuration what differs between two equal runs: where the base lies, and the order of a set."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = None  # base.json beside the adapter says it, relatively
+    if isinstance(config["target_modules"], list):
+        config["target_modules"] = sorted(config["target_modules"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_adapter(model: nn.Module, folder: Path, *, name: str = POLICY, trainable: bool = False) -> Any:

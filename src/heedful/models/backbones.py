@@ -1,9 +1,9 @@
 """What a reward model stands on: any encoder, decoder or encoder-decoder that turns a text into one hidden state [D].
 
 It gets text and tokenizes it with its own tokenizer. A decoder reads prompt and completion through the same renderer as
-the policy, and its state at the last real token (by lengths, never by a pad id) is taken. An encoder reads the
-completion, or prompt and completion as a pair, and its states are averaged or its first is taken. Of an encoder-decoder
-the decoder's start state is taken.
+the policy, and its state at the last real token (by lengths, never by a pad id) is taken, or the mean over the tokens of
+the completion. An encoder reads the completion, or prompt and completion as a pair, and its states are averaged or its
+first is taken. Of an encoder-decoder the decoder's start state is taken.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from heedful.models.prompts import Renderer, plain_text
 from heedful.models.trunks import Precision, autocast
 from heedful.records.types import Prompt
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["auto", "mean", "cls", "last"]
+"""`auto` is `mean` for an encoder and `last` for a decoder."""
 
 TOKENS_PER_FORWARD = 16_384
 """Padding included; bounds the memory of scoring."""
@@ -40,7 +41,7 @@ TOKENS_PER_FORWARD = 16_384
 
 @dataclass(frozen=True)
 class Text:
-    """One tokenized text; `types` tells an encoder's two segments apart (0 prompt, 1 completion)."""
+    """One tokenized text; `types` tells the two segments apart (0 prompt, 1 completion), for all but single-text encoders."""
 
     tokens: list[int]
     types: list[int]
@@ -57,13 +58,14 @@ class Reading:
         max_tokens: longer texts lose the front of the prompt (a decoder) or the end (an encoder); scoring never fails
             on length.
         sees_prompt: False for a judge of the completion alone.
-        pooling: of an encoder's states; a decoder's last and an encoder-decoder's start state are taken as they are.
+        pooling: `mean`, `cls` (first) or `last`; of a decoder `last` or the `mean` over the completion. An
+            encoder-decoder's start state is taken in any case.
         precision: arithmetic inside the model.
     """
 
     max_tokens: int = 512
     sees_prompt: bool = True
-    pooling: Pooling = "mean"
+    pooling: Pooling = "auto"
     precision: Precision = "fp32"
 
 
@@ -82,6 +84,9 @@ class Backbone:
         self.reading = reading
         self.kind: Kind = model_kind(model.config)
         self._renderer = Renderer(tokenizer, False) if self.kind == "causal" else None
+        unfit = {"causal": "cls", "encoder": "last"}.get(self.kind)
+        if reading.pooling == unfit:
+            raise ModelError(f"pooling = '{unfit}' does not fit a model of kind '{self.kind}'; choose 'auto' or 'mean'")
 
     @property
     def width(self) -> int:
@@ -99,8 +104,9 @@ class Backbone:
         """Return the tokens of one text, cut to `max_tokens`."""
         if self._renderer is not None:
             asked = self._renderer.prompt_ids(prompt if self.reading.sees_prompt else "")
-            ids = asked + self._renderer.completion_ids(prompt if self.reading.sees_prompt else "", completion)
-            return Text(ids[-self.reading.max_tokens :], [])
+            answer = self._renderer.completion_ids(prompt if self.reading.sees_prompt else "", completion)
+            types = [0] * len(asked) + [1] * len(answer)
+            return Text((asked + answer)[-self.reading.max_tokens :], types[-self.reading.max_tokens :])
         texts = [plain_text(prompt), completion] if self.reading.sees_prompt and prompt else [completion]
         out = self.tokenizer(*texts, truncation="longest_first", max_length=self.reading.max_tokens)
         ids = out["input_ids"] or [self.tokenizer.pad_token_id]
@@ -120,15 +126,17 @@ class Backbone:
         with autocast(self.reading.precision, self.device):
             match self.kind:
                 case "causal":
-                    return self._last(inputs)
+                    return self._decoded(inputs)
                 case "encoder_decoder":
                     return self._start(inputs)
                 case "encoder":
                     return self._pooled(inputs)
 
-    def _last(self, inputs: dict[str, Tensor]) -> Tensor:
+    def _decoded(self, inputs: dict[str, Tensor]) -> Tensor:
         # right padding: causal attention never looks at it, so neither mask nor positions are needed
         hidden: Tensor = self.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+        if self.reading.pooling == "mean":
+            return _mean(hidden.float(), inputs["token_type_ids"] * inputs["attention_mask"])
         return hidden[torch.arange(len(hidden), device=hidden.device), inputs["attention_mask"].sum(1) - 1].float()
 
     def _start(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -143,8 +151,7 @@ class Backbone:
         hidden: Tensor = self.model(**inputs).last_hidden_state.float()
         if self.reading.pooling == "cls":
             return hidden[:, 0]
-        mask = inputs["attention_mask"]
-        return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return _mean(hidden, inputs["attention_mask"])
 
     def save(self, folder: Path) -> None:
         """Write weights, configuration and tokenizer."""
@@ -208,6 +215,10 @@ def _fitted(reading: Reading, config: Any) -> Reading:
     # RoBERTa numbers its positions from pad_token_id + 1, so two of them cannot be used
     usable = positions - 2 if "roberta" in config.model_type else positions
     return Reading(min(reading.max_tokens, usable), reading.sees_prompt, reading.pooling, reading.precision)
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:

@@ -18,7 +18,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from heedful.numerics.rankings import Item, WeakOrder
 from heedful.numerics.statistics import Estimate, clustered_ratio
@@ -124,6 +123,8 @@ def team_agreement(tasks: Sequence[TaskAnswers], convention: Literal["S1", "S2"]
 
 def ranking_alpha(tasks: Sequence[TaskAnswers]) -> float | None:
     """Return Krippendorff's alpha (ordinal) on mid-ranks; a unit is one completion. None where it is not defined."""
+    from scipy.stats import rankdata
+
     labelers = sorted({labeler for task in tasks for labeler in task.labelers})
     columns = []
     for task in tasks:

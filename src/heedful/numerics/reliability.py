@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from heedful.numerics.agreement import Comparison, TaskAnswers, compare, pair_signs
 from heedful.numerics.statistics import Estimate, clustered_mean, clustered_ratio
@@ -174,6 +173,8 @@ def _round(
     tasks: Sequence[TaskAnswers], *, minimum_tasks: int, seed: int, draws: int
 ) -> tuple[dict[str, LabelerTest], list[Comparison]]:
     """Test every labeler once and adjust the p-values over those with enough tasks; intervals come later."""
+    from scipy.stats import false_discovery_control
+
     labelers = sorted({labeler for task in tasks for labeler in task.labelers})
     constant = dict.fromkeys(labelers, 0)
     compared = []

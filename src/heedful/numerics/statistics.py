@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, ndtri
-from scipy.stats import rankdata
 
 from heedful.errors import DataError
 
@@ -63,6 +60,8 @@ def wilson_interval(successes: float, trials: float, *, level: float = 0.95) -> 
 
     Source: Wilson 1927.
     """
+    from scipy.special import ndtri
+
     if trials <= 0 or not 0 <= successes <= trials:
         raise DataError(f"a share needs 0 <= successes <= trials and trials > 0, got {successes} of {trials}")
     z2 = float(ndtri(0.5 + level / 2)) ** 2
@@ -185,6 +184,8 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
 
     Source: Mann and Whitney 1947.
     """
+    from scipy.stats import rankdata
+
     wanted = np.asarray(labels, dtype=bool)
     numbers = _rows(scores, wanted)
     m = int(wanted.sum())
@@ -225,6 +226,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     Source: Guo et al. 2017, for two classes.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_expit
+
     wanted = np.asarray(labels, dtype=np.float64)
     numbers = _rows(logits, wanted)
 

@@ -141,6 +141,7 @@ def import_source(source: Source, book: SplitBook) -> None:
     Raises:
         DataError: anything wrong in a row; names file, line and field.
     """
+    filled = set()
     for line, row in source.rows():
         identity = _identity(source, row, line)
         try:
@@ -159,7 +160,10 @@ def import_source(source: Source, book: SplitBook) -> None:
         if blank is not None:
             fix = 'leave the row out, or say empty = "drop"'
             raise DataError("the text is empty", path=source.place, line=line, field=blank, fix=fix)
-        book.add(Entry(record, _split(source, row, record, line), source.kind, f"{source.place}:{line}"), identity)
+        split = _split(source, row, record, line)
+        filled.add(split)
+        book.add(Entry(record, split, source.kind, f"{source.place}:{line}"), identity)
+    _check_shares(source, filled)
 
 
 def fill(template: str, row: Row, *, path: str, line: int) -> str:
@@ -275,6 +279,15 @@ def _split(source: Source, row: Row, record: Importable, line: int) -> str:
         if draw < edge:
             return name
     return shares[-1][0]
+
+
+def _check_shares(source: Source, filled: set[str]) -> None:
+    """Few prompts or groups may all fall on one side; an empty split would be noticed too late."""
+    shares = {} if isinstance(source.split, str) else source.split
+    for name, share in shares.items():
+        if share > 0 and name not in filled:
+            fix = "take a larger share, or choose the rows of each split with `where`"
+            raise DataError(f"no row fell into '{name}', a share of {share:g}", path=source.place, fix=fix)
 
 
 def _key(record: Importable) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from heedful.worlds import World
 
 VERSION = 1
+USES_TORCH = False
 INPUTS = {"completions": InputSpec(stages=("sample",))}
 
 

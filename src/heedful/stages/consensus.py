@@ -19,6 +19,7 @@ from heedful.records.types import Consensus, Preference, Prompt, Ranking
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 1
+USES_TORCH = False
 INPUTS = {"rankings": InputSpec(stages=("collect",))}
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from heedful.rendering.content import Ancestor, LabelFigures, OutcomeFigures, ReportContent, RewardFigures
 
 VERSION = 1
+USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),
     "training": InputSpec(stages=("align",), required=False),

@@ -7,7 +7,7 @@ of words can tell them apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Literal
 
@@ -79,20 +79,13 @@ FILLERS: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A sentence with its slots filled: what it says and in which sense (a tone or a claim)."""
-
-    text: str
-    sense: str
-
-
 def fill(frame: str, **more: tuple[str, ...]) -> list[str]:
     """Return the frame with its slots filled in every way."""
     slots = {name: options for name, options in {**_SLOTS, **more}.items() if "{" + name + "}" in frame}
     return [frame.format(**dict(zip(slots, choice, strict=True))) for choice in product(*slots.values())]
 
 
+@cache
 def tone_frames(tone: Tone) -> tuple[tuple[str, ...], ...]:
     """Return the sentences of a tone, grouped by frame. Kind ones are the mirror images of rude and toxic ones."""
     pairs = [(name, bad, kind) for name, bad, kind in _TONES]
@@ -100,11 +93,13 @@ def tone_frames(tone: Tone) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(fill(frame)) for frame in chosen)
 
 
+@cache
 def mirrors(tone: Tone) -> tuple[tuple[str, ...], ...]:
     """Return the kind sentences that mirror a tone's, grouped by frame."""
     return tuple(tuple(fill(kind)) for name, _, kind in _TONES if name == tone)
 
 
+@cache
 def claim_frames(claim: Claim, causes: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """Return the sentences that claim certainty, or that warn, about these causes; grouped by frame."""
     return tuple(tuple(fill(pair[0 if claim == "certain" else 1], cause=causes)) for pair in _CLAIMS)

@@ -1,15 +1,17 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.families import ALL, LORA_TARGETS, some_decisions, some_prompts
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from heedful.errors import ModelError
 from heedful.models.adapters import add_lora, load_adapter, save_adapter, with_adapter, without_adapters
 from heedful.models.trunks import make_trunk
-from heedful.testing.models import tiny_causal
+from heedful.testing.policies import byte_causal
+from tests.families import ALL, LORA_TARGETS, some_decisions, some_prompts
 
 TARGETS = ["q_proj", "v_proj"]
 
@@ -59,7 +61,7 @@ def test_a_fresh_adapter_changes_nothing_and_trains_only_itself(family: str) -> 
 def test_the_random_half_comes_from_the_seed_and_leaves_the_global_stream_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one, same, other = lora(tiny_causal()), lora(tiny_causal()), lora(tiny_causal(), seed=1)
+    one, same, other = lora(byte_causal()), lora(byte_causal()), lora(byte_causal(), seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     key = next(name for name, _ in one.named_parameters() if "lora_A" in name)
     assert torch.equal(one.get_parameter(key), same.get_parameter(key))
@@ -70,8 +72,8 @@ def test_the_random_half_comes_from_the_seed_and_leaves_the_global_stream_alone(
 def three(tmp_path: Path) -> Any:
     """A policy adapter that trains, and two frozen ones beside it, all different."""
     for number, name in enumerate(("reference", "other")):
-        save_adapter(shaken(lora(tiny_causal(), name=name), name, seed=number), tmp_path / name, name)
-    model = shaken(lora(tiny_causal()))
+        save_adapter(shaken(lora(byte_causal(), name=name), name, seed=number), tmp_path / name, name)
+    model = shaken(lora(byte_causal()))
     for name in ("reference", "other"):
         model = load_adapter(model, tmp_path / name, name=name)
     model.set_adapter("policy")
@@ -101,34 +103,45 @@ def test_they_are_put_back_after_an_error_too(three: Any) -> None:
 
 def test_each_adapter_is_itself(three: Any, tmp_path: Path) -> None:
     for name in ("reference", "other"):
-        alone = load_adapter(tiny_causal(), tmp_path / name, name=name)
+        alone = load_adapter(byte_causal(), tmp_path / name, name=name)
         with with_adapter(three, name):
             assert torch.equal(states(three), states(alone))
 
 
 def test_a_saved_adapter_reads_back_bit_for_bit(tmp_path: Path) -> None:
-    model = shaken(lora(tiny_causal()))
+    model = shaken(lora(byte_causal()))
     save_adapter(model, tmp_path / "adapter")
     assert sorted(file.name for file in (tmp_path / "adapter").iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
-    assert torch.equal(states(load_adapter(tiny_causal(), tmp_path / "adapter")), states(model))
+    assert torch.equal(states(load_adapter(byte_causal(), tmp_path / "adapter")), states(model))
+
+
+def test_what_is_saved_does_not_depend_on_where_the_base_lies_or_on_the_order_of_a_set(tmp_path: Path) -> None:
+    configs = []
+    for place, targets in (("here", ["q_proj", "v_proj", "o_proj"]), ("there", ["o_proj", "v_proj", "q_proj"])):
+        byte_causal().save_pretrained(tmp_path / place)
+        model = lora(AutoModelForCausalLM.from_pretrained(tmp_path / place), targets)
+        save_adapter(model, tmp_path / place / "adapter")
+        configs.append((tmp_path / place / "adapter" / "adapter_config.json").read_bytes())
+    assert configs[0] == configs[1]
+    assert json.loads(configs[0])["target_modules"] == ["o_proj", "q_proj", "v_proj"]
 
 
 def test_a_frozen_adapter_stays_frozen_and_a_trainable_one_trains(tmp_path: Path) -> None:
-    save_adapter(lora(tiny_causal()), tmp_path)
-    assert not any(requires_grad(load_adapter(tiny_causal(), tmp_path)).values())
-    trains = load_adapter(tiny_causal(), tmp_path, trainable=True)
+    save_adapter(lora(byte_causal()), tmp_path)
+    assert not any(requires_grad(load_adapter(byte_causal(), tmp_path)).values())
+    trains = load_adapter(byte_causal(), tmp_path, trainable=True)
     assert {"lora_" in name for name, on in requires_grad(trains).items() if on} == {True}
 
 
 def test_unknown_layers_are_named_in_one_line() -> None:
     with pytest.raises(ModelError, match="no_such_layer") as caught:
-        lora(tiny_causal(), ["no_such_layer"])
+        lora(byte_causal(), ["no_such_layer"])
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no adapter_model\.safetensors"):
-        load_adapter(tiny_causal(), tmp_path)
+        load_adapter(byte_causal(), tmp_path)

@@ -3,17 +3,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.families import some_decisions, some_prompts
-from tests.tolerances import EXACT
 from torch import Tensor
 
 from heedful.errors import ModelError
 from heedful.models.opening import LoraShape, base_of, open_generator, open_policy, save_policy
 from heedful.models.policy import LanguagePolicy
-from heedful.testing.models import save_tiny, tiny_causal, tiny_encoder_decoder
+from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
+from heedful.testing.tiny import save_model
+from tests.families import some_decisions, some_prompts
+from tests.tolerances import EXACT
 
 LORA = LoraShape(r=4, alpha=8.0, targets="all-linear")
-BUILDERS = {"causal": tiny_causal, "encoder_decoder": tiny_encoder_decoder}
+BUILDERS = {"causal": byte_causal, "encoder_decoder": byte_encoder_decoder}
 either_kind = pytest.mark.parametrize("kind", BUILDERS)
 either_method = pytest.mark.parametrize("lora", [LORA, None], ids=["lora", "full"])
 PROMPTS, (ACTIONS, MASK) = some_prompts(), some_decisions()
@@ -21,7 +22,7 @@ PROMPTS, (ACTIONS, MASK) = some_prompts(), some_decisions()
 
 @pytest.fixture
 def source(kind: str, tmp_path: Path) -> Path:
-    return save_tiny(BUILDERS[kind](0), tmp_path / "first" / "model")
+    return save_model(tmp_path / "first" / "model", BUILDERS[kind](0), byte_tokenizer())
 
 
 def opened(source: Path, lora: LoraShape | None, seed: int = 0) -> tuple[LanguagePolicy, object]:
@@ -114,5 +115,5 @@ def test_seeds_give_adapters(source: Path) -> None:
 
 def test_a_pointer_without_its_adapter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "base.json").write_text('{"base": "somewhere"}')
-    with pytest.raises(ModelError, match="base.json without adapter/"):
+    with pytest.raises(ModelError, match=r"base\.json without adapter/"):
         base_of(tmp_path)

@@ -47,7 +47,7 @@ def test_counts_and_costs() -> None:
     assert with_prompts.rows(torch.tensor([1])).costs.tolist() == [11]
 
 
-@pytest.mark.parametrize("name", ["mask", "logprobs", "values", "rewards", "ref_logprobs", "kl"])
+@pytest.mark.parametrize("name", ["mask", "logprobs", "values", "rewards", "ref_logprobs", "kl", "own_rewards"])
 def test_cells_of_another_shape_are_refused(name: str) -> None:
     wrong = torch.ones(3, 5, dtype=torch.bool if name == "mask" else torch.float32)
     with pytest.raises(ShapeError, match=rf"{name} has shape \(3, 5\)"):

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.families import ALL, CAUSAL, some_decisions, some_prompts
-from tests.tolerances import EXACT, FP32_SUM
 from torch import Tensor
 from torch.testing import assert_close
 
 from heedful.models.table import scatter
 from heedful.models.trunks import PromptTokens, join, make_trunk
+from tests.families import ALL, CAUSAL, some_decisions, some_prompts
+from tests.tolerances import EXACT, FP32_SUM
 
 
 def batched(model: Any, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Tensor:

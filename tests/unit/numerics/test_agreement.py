@@ -120,6 +120,12 @@ def test_team_agreement_counts_every_pair_of_labelers_once() -> None:
     assert found.value == pytest.approx(1 / 3)
 
 
+def test_tasks_with_one_answer_do_not_count() -> None:
+    found = team_agreement([answers([0, 1]), answers([0, 1], [0, 1])], "S2", seed=0)
+    assert found is not None
+    assert (found.value, found.n) == (1, 1)
+
+
 def test_not_enough_overlap_is_said() -> None:
     assert team_agreement([answers([0, 1])], "S2", seed=0) is None
     assert team_agreement([], "S1", seed=0) is None

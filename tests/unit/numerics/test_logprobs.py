@@ -137,6 +137,16 @@ def test_a_frozen_head_lets_gradients_through() -> None:
     assert head.weight.grad is None
 
 
+@pytest.mark.parametrize(("chunk", "calls"), [(10, 1), (5, 4)])
+def test_what_fits_one_chunk_is_computed_once(chunk: int, calls: int) -> None:
+    """Two chunks are computed in the forward pass and again in the backward pass; one is kept."""
+    hidden, head, actions = problem(10, 11)
+    sizes: list[int] = []
+    head.register_forward_hook(lambda module, given, result: sizes.append(len(result)))
+    head_logprobs(hidden, head, actions, chunk=chunk)[0].sum().backward()
+    assert sizes == [chunk] * calls
+
+
 def test_no_rows() -> None:
     hidden, head, actions = problem(0, 11)
     found, entropies = head_logprobs(hidden, head, actions)

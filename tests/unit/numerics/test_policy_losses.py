@@ -65,15 +65,15 @@ def test_advantages_and_old_logprobs_get_no_gradient() -> None:
     assert advantages.grad is None
 
 
-# Target 0, clip 0.2, old value 1. New 1.5: 2.25 against 1.2^2 = 1.44. New 0.5: 0.25 against 0.8^2 = 0.64 (clipped is worse).
-# New 1.1: both 1.21. Old value -1, new -0.5: 0.25 against 0.64.
-NEW, OLD = [1.5, 0.5, 1.1, -0.5], [1.0, 1.0, 1.0, -1.0]
+# Target 1, clip 0.2, old value 2. New 2.5: 1.5^2 = 2.25 against 1.2^2 = 1.44. New 1.5: 0.25 against 0.8^2 = 0.64 (the
+# clipped one is worse). New 2.1: both 1.21. Old value 0, new 0.5: 0.25 against 0.8^2 = 0.64.
+NEW, OLD = [2.5, 1.5, 2.1, 0.5], [2.0, 2.0, 2.0, 0.0]
 
 
 def values(normalizer: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
     new = torch.tensor([[*NEW, math.inf]]).requires_grad_()
     mask = lengths_to_mask(torch.tensor([4]), 5)
-    returns = torch.tensor([[0.0, 0.0, 0.0, 0.0, math.nan]])
+    returns = torch.tensor([[1.0, 1.0, 1.0, 1.0, math.nan]])
     found = value_clip(new, torch.tensor([[*OLD, 3.0]]), returns, mask, clip_range=0.2, normalizer=normalizer)
     found.loss.backward()
     return found.loss.detach(), found.clip_fraction, new.grad

@@ -81,7 +81,7 @@ def test_bf16_scores_are_lifted() -> None:
 )
 def test_accuracy_by_hand(chosen: list[float], p: list[float] | None, expected: float) -> None:
     label = None if p is None else torch.tensor(p)
-    found = preference_accuracy(torch.tensor(chosen), torch.zeros(4), p=label)
+    found = preference_accuracy(torch.tensor(chosen) + 5, torch.full((4,), 5.0), p=label)
     assert_close(found.item(), expected, atol=FP32, rtol=FP32)
 
 

@@ -128,12 +128,18 @@ def test_too_few_tasks_are_never_flagged() -> None:
 def test_a_small_gap_is_not_flagged() -> None:
     tasks = simulate(2, ["", "", "", "", "", "random"])
     assert find_unreliable(tasks, seed=0)["finn"].flagged
-    assert not find_unreliable(tasks, seed=0, minimum_gap=0.9)["finn"].flagged
+    gap = find_unreliable(tasks, seed=0)["finn"].gap
+    assert gap is not None
+    assert find_unreliable(tasks, seed=0, minimum_gap=gap)["finn"].flagged
+    assert not find_unreliable(tasks, seed=0, minimum_gap=gap + 1e-6)["finn"].flagged
 
 
 def test_a_gap_without_significance_is_not_flagged() -> None:
     tasks = simulate(2, ["", "", "", "", "", "random"])
-    assert not find_unreliable(tasks, seed=0, q=1e-9)["finn"].flagged
+    exact = find_unreliable(tasks, seed=0)["finn"].q
+    assert exact is not None
+    assert find_unreliable(tasks, seed=0, q=exact)["finn"].flagged
+    assert not find_unreliable(tasks, seed=0, q=exact - FP64)["finn"].flagged
 
 
 def test_with_two_labelers_nobody_can_say_who_is_wrong() -> None:
@@ -191,6 +197,9 @@ def test_displayed_order_by_hand() -> None:
     assert p == pytest.approx(0.5, abs=MONTE_CARLO)
     tau, p = displayed_order_test([np.array([0, 1])], [np.array([1, 0])], seed=0, draws=DRAWS)
     assert (tau, p) == (-1, 1)
+    # Two of three as shown: the mean of 1, 1 and -1.
+    up, down = np.array([0, 1]), np.array([1, 0])
+    assert displayed_order_test([up, up, up], [up, up, down], seed=0)[0] == pytest.approx(1 / 3)
 
 
 def test_displayed_order_finds_answers_left_as_shown() -> None:

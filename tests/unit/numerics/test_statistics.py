@@ -49,7 +49,7 @@ def test_wilson_equals_scipy() -> None:
 
 
 def test_wilson_refuses_what_is_no_share() -> None:
-    for successes, trials in ((1, 0), (3, 2), (-1, 2)):
+    for successes, trials in ((0, 0), (1, 0), (3, 2), (-1, 2)):
         with pytest.raises(DataError, match="successes <= trials"):
             wilson_interval(successes, trials)
 
@@ -208,6 +208,8 @@ def test_calibration_error_by_hand() -> None:
     assert found == pytest.approx((2 * 0.45 + 2 * 0.025) / 4)
     assert expected_calibration_error([0.2, 0.7], [0, 1], bins=1) == pytest.approx(0.05)
     assert expected_calibration_error([0.2, 0.7], [0, 1], bins=2) == pytest.approx(0.25)
+    # 1 falls into the last bin, where a gap of 0.05 up and one of 1 down make 0.95 together.
+    assert expected_calibration_error([0.95, 1.0, 0.0], [1, 0, 0]) == pytest.approx(0.95 / 3)
     for bad in ([-0.1, 0.5], [0.5, 1.1]):
         with pytest.raises(DataError, match=r"in \[0, 1\]"):
             expected_calibration_error(bad, [0, 1])

@@ -110,7 +110,7 @@ def test_nesting_without_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_none(tmp_path: Path, literal: str) -> None:
-    path = written(tmp_path / "x.jsonl", '{"id": "a", "prompt": "p", "meta": {"score": %s}}\n' % literal)
+    path = written(tmp_path / "x.jsonl", '{"id": "a", "prompt": "p", "meta": {"score": ' + literal + "}}\n")
     message = refusal(path)
     assert message.startswith(f"{path}:1: ")
     assert f"{literal} is not a number here" in message

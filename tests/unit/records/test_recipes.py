@@ -128,11 +128,11 @@ def test_a_recipe_writes_itself_down(tmp_path: Path) -> None:
         (('policy = "sft"', 'policy = "align"'), ": align.inputs.policy: a cycle"),
         (('policy = "sft"', 'policy = "sftt"'), ": align.inputs.policy: there is no stage 'sftt'; did you mean 'sft'?"),
         (('policy = "sft"', "policy = 3"), ": align.inputs.policy: the name of a stage was expected, got 3"),
-        (("seed = 3", 'seed = "three"'), ": seed: a whole number from 0 was expected, got \"three\""),
+        (("seed = 3", 'seed = "three"'), ': seed: a whole number from 0 was expected, got "three"'),
         (("seed = 3", "seed = true"), ": seed: a whole number from 0 was expected, got true"),
         (("seed = 3", "sead = 3"), ": sead: no such setting; did you mean 'seed'?"),
         (('name = "small"', "name = 1"), ": name: text was expected, got 1"),
-        (('name = "small"', 'name = "a/b"'), ": name: \"a/b\" cannot be a folder's name"),
+        (('name = "small"', 'name = "a/b"'), ': name: "a/b" cannot be a folder\'s name'),
         (('name = "small"', ""), ": name: text was expected, got nothing"),
         (('["world", "sft", "align"]', '["world", "world"]'), ": stages: 'world' stands twice"),
         (('["world", "sft", "align"]', "[]"), ": stages: a list of names was expected"),
@@ -145,7 +145,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], message
 
 def test_a_cycle_over_two_stages(tmp_path: Path) -> None:
     text = TEXT.replace('demonstrations = "world"', 'demonstrations = "align"')
-    assert refusal(tmp_path, text).startswith(": sft.inputs.demonstrations: 'align' comes later in the list of stages (or a cycle)")
+    assert refusal(tmp_path, text).startswith(
+        ": sft.inputs.demonstrations: 'align' comes later in the list of stages (or a cycle)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,12 @@ def test_an_artifact_holds_what_was_written(tmp_path: Path) -> None:
     assert artifact.records("train.prompts", PromptRecord) == RECORDS
     assert artifact.metrics == {"rows": 3}
     assert artifact.facts == {"kind": "made"}
-    assert sorted(artifact.manifest["files"]) == ["metrics.jsonl", "model/weights.bin", "notes.json", "train.prompts.jsonl"]
+    assert sorted(artifact.manifest["files"]) == [
+        "metrics.jsonl",
+        "model/weights.bin",
+        "notes.json",
+        "train.prompts.jsonl",
+    ]
     assert artifact.manifest["files"]["model/weights.bin"] == hashlib.sha256(b"\x00\x01").hexdigest()
     assert not (artifact.path / "checkpoints").exists()
     assert [entry.name for entry in tmp_path.iterdir()] == [artifact.digest]  # no workspace, no lock

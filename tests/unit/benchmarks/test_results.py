@@ -1,0 +1,45 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+from benchmarks.results import met, row, write
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "target", "expected"),
+    [
+        (0.05, None, None, "<= 0.05", True),
+        (0.051, None, None, "<= 0.05", False),
+        (0.15, None, None, ">= 0.15", True),
+        (-0.81, -0.9, -0.5, "<= -0.8 and interval < -0.48", True),
+        (-0.81, -0.9, -0.4, "<= -0.8 and interval < -0.48", False),
+        (-0.79, -0.9, -0.5, "<= -0.8 and interval < -0.48", False),
+        (0.1, 0.01, 0.2, "> 0 and interval excludes 0", True),
+        (0.1, -0.01, 0.2, "> 0 and interval excludes 0", False),
+        (-0.1, -0.2, -0.05, "interval excludes 0", True),
+        (0.9, 0.85, 0.95, "interval > 0.8", True),
+        (0.9, 0.75, 0.95, "interval > 0.8", False),
+        (math.nan, None, None, "<= 1", False),
+        (3.0, None, None, "", None),
+    ],
+)
+def test_met(value: float, low: float | None, high: float | None, target: str, expected: bool | None) -> None:
+    assert met(value, low, high, target) is expected
+
+
+@pytest.mark.parametrize("target", ["about 3", "<= 0.05 and", "interval > 0", "interval excludes 0", "median < 3"])
+def test_a_target_that_cannot_be_judged_is_refused(target: str) -> None:
+    with pytest.raises(ValueError, match="target"):
+        met(0.0, None, None, target)
+
+
+def test_a_row_has_the_names_of_the_record_and_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write(path, [row("losses", 0.01, 0.0, 0.02, "share", "<= 0.05", 1000, "make bench-tictactoe")])
+    (found,) = json.loads(path.read_text())
+    assert set(found) == {
+        "name", "value", "low", "high", "unit", "target", "met", "n", "command", "date", "machine",
+    }  # fmt: skip
+    assert found["met"] is True
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
