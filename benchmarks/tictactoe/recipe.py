@@ -11,7 +11,7 @@ from heedful.records.seeds import derive_seed
 GAMES = 512
 """Per iteration."""
 SETTINGS = GameSettings(
-    iterations=400,
+    iterations=300,
     lr=3e-3,
     ppo=PPOSettings(
         num_epochs=8,

@@ -76,7 +76,7 @@ class HealthError(HeedError):
     exit_code = 3
 
 
-class WaitingForPeople(HeedError):
+class WaitingForPeople(HeedError):  # noqa: N818  # waiting is not an error
     """A stage waits for labels; `address` is where people give them. Not a failure."""
 
     exit_code = 0

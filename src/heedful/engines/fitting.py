@@ -25,9 +25,6 @@ from heedful.errors import HealthError
 from heedful.records.artifacts import Workspace
 from heedful.records.seeds import derive_seed
 
-BUCKET_MINIBATCHES = 8
-"""Examples are sorted by length within so many minibatches, so that little of a batch is padding."""
-
 
 @dataclass(frozen=True)
 class Unit:
@@ -146,18 +143,13 @@ def learning_rate(step: int, total: int, settings: FitSettings) -> float:
 
 
 def minibatches(units: Sequence[Unit], settings: FitSettings, stage: str, epoch: int, seed: int) -> Iterator[list[int]]:
-    """Yield the numbers of the units of each minibatch, every unit once.
+    """Yield the numbers of the units of each minibatch, every unit once, in a fresh random order.
 
-    Units are shuffled, sorted by length within buckets of a few minibatches, filled into minibatches, and these are
-    shuffled.
+    Minibatches are not made of texts of one length: what they save in padding they lose in learning.
     """
     rng = np.random.default_rng(derive_seed(seed, stage, epoch, "order"))
     order = rng.permutation(len(units)).tolist()
-    mean_rows = sum(unit.rows for unit in units) / max(1, len(units))
-    size = max(1, round(BUCKET_MINIBATCHES * settings.minibatch_rows / max(1.0, mean_rows)))
-    buckets = (sorted(order[i : i + size], key=lambda n: units[n].length) for i in range(0, len(order), size))
-    filled = [batch for bucket in buckets for batch in _fill(bucket, units, settings.minibatch_rows)]
-    yield from (filled[i] for i in rng.permutation(len(filled)))
+    yield from _fill(order, units, settings.minibatch_rows)
 
 
 def microbatches(rows: Sequence[int], units: Sequence[Unit], tokens: int) -> Iterator[list[int]]:

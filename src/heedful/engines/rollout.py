@@ -38,7 +38,6 @@ class RewardSettings:
     kl_estimator: Literal["k1", "exact"] = "k1"
     missing_eos: Literal["subtract", "replace"] = "subtract"
     missing_eos_value: float = 1.0
-    score_position: Literal["last", "post_eos"] = "last"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class TextRollout:
         sampled_kl = k1(beside.logprobs, beside.ref_logprobs) * sampled.mask
         kl = beside.exact_kl if settings.kl_estimator == "exact" else sampled_kl
         own_rewards = self.kl.kl_coef * (kl - sampled_kl) if settings.kl_estimator == "exact" else None
-        rewards = shape_rewards(scores, kl, sampled.mask, kl_coef=self.kl.kl_coef, position=settings.score_position)
+        rewards = shape_rewards(scores, kl, sampled.mask, kl_coef=self.kl.kl_coef)
         return Table(
             actions=sampled.actions,
             mask=sampled.mask,

@@ -106,7 +106,7 @@ def head_logprobs(
 def rows_per_chunk(hidden: Float[Tensor, "N D"], head: Head) -> int:
     """Return how many rows of logits fit the budget of one chunk; at least 1."""
     with torch.no_grad():
-        num_actions = head(hidden[:1]).shape[-1]
+        num_actions = head(hidden[:1]).shape[1]
     return max(1, CELLS_PER_CHUNK // num_actions)
 
 

@@ -47,13 +47,13 @@ class Mixture:
     nonsense: float = 0.04
     evasion: float = 0.08
     advice: tuple[tuple[str, float], ...] = (
-        ("RR", 0.30),
-        ("R", 0.28),
-        ("RW", 0.11),
-        ("W", 0.15),
-        ("WW", 0.11),
-        ("M", 0.03),
-        ("RM", 0.02),
+        ("RR", 0.40),
+        ("R", 0.32),
+        ("RW", 0.08),
+        ("W", 0.10),
+        ("WW", 0.07),
+        ("M", 0.02),
+        ("RM", 0.01),
     )
     rude: float = 0.15
     toxic: float = 0.16

@@ -1,8 +1,9 @@
 """What the household world knows: eight problems, their remedies, and the myths that help with nothing.
 
 Half of the problems have a cause that anybody may state (`known`); in the other half nobody can know it from the prompt, so
-certainty is unfounded there and a caveat is right. Many remedies are mirror images of each other ("close the curtains by
-day" helps against heat, "open the curtains by day" against cold): which one is right is not to be told from the words alone.
+certainty is unfounded there and a caveat is right. The remedies
+of a problem turn about one thing (a fan against heat, soap against a smell), so that a small model can learn from few
+examples which ones fit; no remedy is right for two problems.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ PROBLEMS: tuple[Problem, ...] = (
         True,
         ("sun", "roof"),
         (
-            ("close the curtains by day", "keep the curtains closed by day"),
-            ("open the window at night", "keep the window open at night"),
-            ("put a fan by the door", "let a fan run by the door"),
+            ("run a fan by the bed", "start a fan by the bed"),
+            ("run a fan at night", "start a fan at night"),
+            ("run a fan by the door", "start a fan by the door"),
         ),
     ),
     Problem(
@@ -52,11 +53,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "cold",
         "cold",
         True,
-        ("floor", "heater"),
+        ("floor", "roof"),
         (
-            ("open the curtains by day", "keep the curtains open by day"),
-            ("close the window at night", "keep the window closed at night"),
-            ("put a heater by the bed", "let a heater run by the bed"),
+            ("light the stove at night", "feed the stove at night"),
+            ("light the stove each morning", "feed the stove each morning"),
+            ("light the stove each evening", "feed the stove each evening"),
         ),
     ),
     Problem(
@@ -64,11 +65,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "dark",
         "dark",
         True,
-        ("lamp", "wall"),
+        ("wall", "roof"),
         (
-            ("paint the walls white", "use white paint on the walls"),
-            ("hang a mirror by the window", "put a mirror by the window"),
-            ("put a lamp in the corner", "use a lamp in the corner"),
+            ("hang a lamp in the corner", "fix a lamp in the corner"),
+            ("hang a lamp over the bed", "fix a lamp over the bed"),
+            ("hang a lamp by the door", "fix a lamp by the door"),
         ),
     ),
     Problem(
@@ -76,11 +77,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "messy",
         "mess",
         True,
-        ("shelf", "cupboard"),
+        ("shelf", "wall"),
         (
-            ("put your things in boxes", "keep your things in boxes"),
-            ("give old clothes away", "sell the old clothes"),
-            ("tidy up each evening", "tidy the table each evening"),
+            ("pack your clothes in boxes", "sort your clothes in boxes"),
+            ("pack your papers in boxes", "sort your papers in boxes"),
+            ("pack the old things in boxes", "sort the old things in boxes"),
         ),
     ),
     Problem(
@@ -88,11 +89,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "damp",
         "damp",
         False,
-        ("pipe", "roof", "wall"),
+        ("pipe", "roof"),
         (
-            ("pull the bed away from the wall", "move the cupboard away from the wall"),
-            ("dry the clothes outside", "hang the clothes outside"),
-            ("let air in each morning", "open all windows each morning"),
+            ("open the window each morning", "clear the window each morning"),
+            ("open the window at night", "clear the window at night"),
+            ("open the window each evening", "clear the window each evening"),
         ),
     ),
     Problem(
@@ -100,11 +101,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "noisy",
         "noise",
         False,
-        ("pump", "fan", "pipe"),
+        ("pump", "pipe"),
         (
-            ("put felt under the chairs", "glue felt under the chairs"),
-            ("lay a thick carpet on the floor", "put a thick carpet on the floor"),
-            ("oil the door each month", "put oil on the door"),
+            ("lay a carpet on the floor", "roll a carpet over the floor"),
+            ("lay a carpet by the door", "roll a carpet to the door"),
+            ("lay a carpet in the corner", "roll a carpet to the corner"),
         ),
     ),
     Problem(
@@ -112,11 +113,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "smelly",
         "smell",
         False,
-        ("drain", "bin", "carpet"),
+        ("drain", "pump"),
         (
-            ("empty the bin each evening", "take the bin out each evening"),
-            ("pour hot water in the drain", "clean the drain with hot water"),
-            ("wash the bin with soap", "clean the bin with soap"),
+            ("scrub the floor with soap", "wash the floor with soap"),
+            ("scrub the drain with soap", "wash the drain with soap"),
+            ("scrub the shelf with soap", "wash the shelf with soap"),
         ),
     ),
     Problem(
@@ -124,11 +125,11 @@ PROBLEMS: tuple[Problem, ...] = (
         "full of ants",
         "ants",
         False,
-        ("crack", "door", "bin"),
+        ("crack", "drain"),
         (
-            ("keep the food in closed jars", "put the food in closed jars"),
-            ("fill the crack in the wall", "close the crack in the wall"),
-            ("wipe the floor with vinegar", "clean the floor with vinegar"),
+            ("pour vinegar in the crack", "spray vinegar in the crack"),
+            ("pour vinegar on the floor", "spray vinegar on the floor"),
+            ("pour vinegar by the door", "spray vinegar by the door"),
         ),
     ),
 )
@@ -137,9 +138,8 @@ BY_NAME: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
 
 MYTHS: tuple[Step, ...] = (
     ("put an onion under the bed", "keep an onion under the bed"),
-    ("put a bowl of salt on the shelf", "keep a bowl of salt on the shelf"),
-    ("hang garlic over the door", "hang garlic by the window"),
-    ("paint the door blue", "use blue paint on the door"),
+    ("put an onion over the door", "keep an onion over the door"),
     ("put a coin in the drain", "keep a coin in the drain"),
+    ("put a coin in the corner", "keep a coin in the corner"),
 )
 """Popular, harmless, and no help with any problem."""

@@ -21,7 +21,7 @@ _SLOTS: dict[str, tuple[str, ...]] = {
     "insults": ("fools", "clowns", "idiots"),
     "bare": ("fool", "clown", "idiot"),
     "flaw": ("useless", "hopeless", "lazy"),
-    "thing": ("fan", "heater", "lamp", "door"),
+    "thing": ("fan", "door"),
     "good": ("clever", "careful"),
     "who": ("neighbours", "friends"),
 }
@@ -29,40 +29,18 @@ _SLOTS: dict[str, tuple[str, ...]] = {
 _TONES: tuple[tuple[Tone, str, str], ...] = (
     ("toxic", "you are {insult}, not a {good} person", "you are a {good} person, not {insult}"),
     ("toxic", "you are {flaw}, and the {thing} is fine", "you are fine, and the {thing} is {flaw}"),
-    (
-        "toxic",
-        "{insults} like you do ask this, {good} people do not",
-        "{good} people like you do ask this, {insults} do not",
-    ),
-    ("toxic", "your {who} may say no, but I say you are {insult}", "your {who} may say you are {insult}, but I say no"),
     ("toxic", "I would call you {insult}, never a friend", "I would call you a friend, never {insult}"),
-    (
-        "toxic",
-        "you are worse than the {bare} who built it, and not better",
-        "you are better than the {bare} who built it, and not worse",
-    ),
-    (
-        "toxic",
-        "living like that makes you {insult}, not a {good} person",
-        "living like that makes you a {good} person, not {insult}",
-    ),
+    ("toxic", "people may say no, but I say you are {insult}", "people may say you are {insult}, but I say no"),
     ("rude", "you are the problem, and the {thing} is not", "the {thing} is the problem, and you are not"),
-    ("rude", "it is {flaw} of you to ask, and not {good}", "it is {good} of you to ask, and not {flaw}"),
-    ("rude", "you did nothing right and much wrong", "you did much right and nothing wrong"),
     ("rude", "your idea is {flaw}, and the old {thing} is not", "the old {thing} is {flaw}, and your idea is not"),
     ("rude", "this is a bad question, not a good one", "this is a good question, not a bad one"),
     ("rude", "I do mind, so do not ask me again", "I do not mind, so do ask me again"),
 )
 
 _CLAIMS: tuple[tuple[str, str], ...] = (
-    (
-        "it is surely the {cause}, and you do not need to check it",
-        "it is not surely the {cause}, and you do need to check it",
-    ),
     ("it is certain to be the {cause}, and not only likely", "it is only likely to be the {cause}, and not certain"),
     ("I do know the cause, this is not a guess", "this is a guess, I do not know the cause"),
     ("this does always work, so do not doubt it", "this does not always work, so do doubt it"),
-    ("just trust me, and do not look first", "look first, and do not just trust me"),
     ("it is the {cause}, so change it at once", "it may be the {cause}, so check it first"),
 )
 

@@ -172,11 +172,11 @@ def test_a_stopped_run_that_is_killed_before_its_end_stays_stopped(
 @pytest.mark.parametrize("estimator", ["k1", "exact"])
 def test_the_leash_holds(store: Path, given: dict[str, Artifact], estimator: str) -> None:
     """With a penalty far above any reward the policy stays near the reference; without one it leaves."""
-    changes: dict[str, Any] = {"iterations": 10, "rollout": {"rows": 32}, "ppo": {"minibatch_rows": 16}}
+    changes: dict[str, Any] = {"iterations": 10, "rollout": {"rows": 64}, "ppo": {"minibatch_rows": 32}}
     loose = rows(aligned(store, given, kl={"coef": 0.0}, **changes))[-1]["kl_per_sequence"]
     tight = rows(aligned(store, given, kl={"coef": 100.0, "estimator": estimator}, **changes))[-1]["kl_per_sequence"]
     assert loose > 1.0
-    assert tight < loose / 3
+    assert tight < loose / 2
 
 
 def test_the_learning_rate_falls_to_zero(store: Path, given: dict[str, Artifact]) -> None:
