@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.alignment import aligned, inputs, rows
 
 from heedful.testing.policies import byte_causal, byte_encoder_decoder
+from tests.alignment import aligned, inputs, rows
 
 SETTINGS: dict[str, Any] = {
     "iterations": 16,

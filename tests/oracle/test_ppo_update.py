@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tolerances import ORACLE, ORACLE_GRADIENT
 from torch import Tensor
 from torch.nn import Parameter
 from torch.testing import assert_close
@@ -13,6 +12,7 @@ from torch.testing import assert_close
 from heedful.engines.ppo import PPOSettings, update
 from heedful.models.board import Boards
 from heedful.models.table import Evaluation, Table
+from tests.tolerances import ORACLE, ORACLE_GRADIENT
 
 
 class Recorded:

@@ -68,6 +68,8 @@ class Workspace:
         if refused and not any((self.path / name).exists() for name in (*SCRATCH, METRICS)):
             # Refused before there was anything to go on with: leave nothing behind.
             shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
         self._lock.release()
 
     def write(self, name: str, records: Iterable[Record]) -> int:

@@ -70,22 +70,21 @@ class Reading:
 def read(text: str) -> Reading:
     """Return the text's reading. Never fails: an empty text has no words and no clauses."""
     sentences = [words for words in map(words_of, re.split(r"[.!?;:\n]+", text)) if words]
-    parses = [_sentence(words) for words in sentences]
-    bad = [words for words, parse in zip(sentences, parses, strict=True) if parse is None]
-    clauses = tuple(clause for parse in parses if parse is not None for clause in parse)
+    parses = [(words, _sentence(words)) for words in sentences]
+    bad = [words for words, parse in parses if parse is None]
+    said = [_said(clause, words) for words, parse in parses for clause in parse or ()]
     return Reading(
-        clauses=clauses,
+        clauses=tuple(clause for _, parse in parses for clause in parse or ()),
         words=sum(map(len, sentences)),
         broken=sum(map(len, bad)),
         insulted=any(_INSULT.search(" ".join(words)) for words in bad),
-        repeats=_repeats(clauses, sentences),
+        repeats=len(said) - len(set(said)),
     )
 
 
-def _repeats(clauses: tuple[Clause, ...], sentences: list[Words]) -> int:
-    steps = [(clause.sense, clause.index) for clause in clauses if clause.kind == "step"]
-    others = [clause for clause in clauses if clause.kind not in ("step", "remark")]
-    return len(steps) - len(set(steps)) + max(len(others) - len(set(others)), len(sentences) - len(set(sentences)))
+def _said(clause: Clause, words: Words) -> tuple[object, ...]:
+    """What a clause says: a remedy is the same in all its phrasings, anything else word for word."""
+    return (clause.sense, clause.index) if clause.kind == "step" else words
 
 
 @lru_cache(maxsize=65536)

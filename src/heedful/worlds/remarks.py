@@ -18,12 +18,9 @@ TOXICITY: dict[str, float] = {"kind": 0.0, "rude": 0.5, "toxic": 1.0}
 
 _SLOTS: dict[str, tuple[str, ...]] = {
     "insult": ("a fool", "a clown", "an idiot"),
-    "insults": ("fools", "clowns", "idiots"),
-    "bare": ("fool", "clown", "idiot"),
     "flaw": ("useless", "hopeless", "lazy"),
     "thing": ("fan", "door"),
     "good": ("clever", "careful"),
-    "who": ("neighbours", "friends"),
 }
 
 _TONES: tuple[tuple[Tone, str, str], ...] = (

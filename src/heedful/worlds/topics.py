@@ -47,7 +47,7 @@ WORDINGS: dict[Split, tuple[str, ...]] = {
         "My {place} is always so {adjective}. How can I change that?",
         "I am tired of the {noun} in our {place}. What helps?",
         "It is too {adjective} in the {place}. What should we try?",
-        "Do you know what people do about the {noun} in a {place}?",
+        "Do you know what people do about the {noun} in {a} {place}?",
     ),
     "tune": (
         "Help me please, the {place} is too {adjective}.",
@@ -60,7 +60,7 @@ WORDINGS: dict[Split, tuple[str, ...]] = {
         "We cannot bear the {noun} in the {place} again.",
     ),
     "heldout": (
-        "What do people do when a {place} is too {adjective}?",
+        "What do people do when {a} {place} is too {adjective}?",
         "Any advice about the {noun} in our {place}?",
         "Can you help me fight the {noun} in the {place}?",
         "The {place} is so {adjective} again. How can we change that?",
@@ -101,7 +101,8 @@ def topics(split: Split, rng: np.random.Generator) -> list[Topic]:
 def ask(topic: Topic, wording: str) -> str:
     """Return the prompt: the wording with the topic filled in."""
     problem = BY_NAME[topic.problem]
-    return wording.format(place=topic.place, adjective=problem.adjective, noun=problem.noun)
+    article = "an" if str(topic.place)[0] in "aeiou" else "a"
+    return wording.format(a=article, place=topic.place, adjective=problem.adjective, noun=problem.noun)
 
 
 def words_of(text: str) -> tuple[str, ...]:

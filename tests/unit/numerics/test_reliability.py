@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import kendalltau, kstest
 
 from heedful.numerics.agreement import TaskAnswers
 from heedful.numerics.reliability import displayed_order_test, find_unreliable, within_task_test
@@ -202,6 +202,21 @@ def test_displayed_order_by_hand() -> None:
     # Two of three as shown: the mean of 1, 1 and -1.
     up, down = np.array([0, 1]), np.array([1, 0])
     assert displayed_order_test([up, up, up], [up, up, down], seed=0)[0] == pytest.approx(1 / 3)
+
+
+def test_displayed_order_equals_full_enumeration() -> None:
+    levels, positions = [np.array([0, 1, 1]), np.array([0, 2, 1, 3])], [np.array([0, 1, 2]), np.array([1, 0, 2, 3])]
+
+    def tau(ranks: np.ndarray, shown: tuple[int, ...] | np.ndarray) -> float:
+        return float(kendalltau(ranks, shown).statistic)
+
+    def total(*shown: tuple[int, ...] | np.ndarray) -> float:
+        return sum(tau(ranks, order) for ranks, order in zip(levels, shown, strict=True))
+
+    sums = [total(*shown) for shown in product(permutations(range(3)), permutations(range(4)))]
+    found, p = displayed_order_test(levels, positions, seed=0, draws=DRAWS)
+    assert found == pytest.approx(total(*positions) / 2, abs=FP64)
+    assert p == pytest.approx(np.mean([value >= total(*positions) - FP64 for value in sums]), abs=MONTE_CARLO)
 
 
 def test_displayed_order_finds_answers_left_as_shown() -> None:

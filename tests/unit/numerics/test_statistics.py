@@ -154,6 +154,7 @@ def test_relative_change_of_ratios_by_hand() -> None:
 def test_relative_change_is_silent_where_the_base_may_be_zero() -> None:
     assert relative_change([0, 0], [1, 1], ["p", "q"], seed=0) is None
     assert relative_change([-1, 2], [1, 1], ["p", "q"], seed=0) is None
+    assert relative_change([0, 2], [1, 1], ["p", "q"], seed=0) is None
 
 
 def test_win_rate_counts_ties_half() -> None:

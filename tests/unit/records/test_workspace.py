@@ -199,6 +199,13 @@ def test_a_refusal_leaves_nothing_and_an_interruption_leaves_its_work(tmp_path: 
     assert (tmp_path / f"{identity(seed=1).digest}.work" / "tasks.jsonl").is_file()
 
 
+def test_a_workspace_that_was_not_used_leaves_no_trace(tmp_path: Path) -> None:
+    artifact = made(tmp_path)
+    with Workspace(tmp_path, identity().manifest()):
+        pass  # as when another run finished the same artifact meanwhile
+    assert [entry.name for entry in tmp_path.iterdir()] == [artifact.digest]
+
+
 def test_a_manifest_without_its_rename_is_taken_up(tmp_path: Path) -> None:
     artifact = made(tmp_path)
     work = artifact.path.with_suffix(".work")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -11,16 +13,15 @@ from heedful.worlds import get_world
 from heedful.worlds.parsing import read
 from heedful.worlds.topics import WORDINGS, read_topic
 
-SEEDS = (0, 1, 7)
+SEEDS = (0, 1)
 SPLITS = ("train", "tune", "heldout")
 RUDE_SHARE = (0.25, 0.35)
 MIN_SPREAD = 0.4
 """Standard deviation of utility among the answers to one prompt, on average."""
 MAX_WORDS = 36
 
-Files = dict[str, list[PromptRecord]]
 
-
+@cache
 def files(seed: int) -> dict[str, list[PromptRecord] | list[Demonstration]]:
     return get_world("household").generate(seed)
 
@@ -76,8 +77,8 @@ def test_gold_reads_every_topic_from_the_prompt_alone() -> None:
 
 
 def test_the_same_seed_gives_the_same_world_and_another_seed_another() -> None:
-    assert files(3) == files(3)
-    assert files(3)["train.prompts"] != files(4)["train.prompts"]
+    assert get_world("household").generate(0) == files(0)
+    assert files(0)["train.prompts"] != files(1)["train.prompts"]
 
 
 def test_ids_are_unique() -> None:
@@ -139,3 +140,10 @@ def test_an_unknown_world_names_the_nearest() -> None:
 
 def test_the_title_says_that_the_data_are_generated() -> None:
     assert "generated data" in get_world("household").title
+
+
+def test_prompts_say_an_office_and_a_garage() -> None:
+    text = " ".join(str(record.prompt) for split in SPLITS for record in prompts(0, split))
+    assert " an office" in text
+    assert " a office" not in text
+    assert " a attic" not in text

@@ -77,8 +77,8 @@ def play(policy: BoardPolicy, *, games: int, seed: int) -> Table:
         state.move(_random_moves(state.boards, uniforms[:, t, 1]), OPPONENT, everyone)
         rewards.append(torch.where(masks[t] & ~state.running, state.results, 0.0))
     boards = Boards(torch.stack(states, 1), torch.stack(legal, 1))
-    columns = (torch.stack(column, 1) for column in (actions, masks, rewards))
-    return record(policy, boards, *columns, metrics=_shares(state.results))
+    moves, mask, paid = (torch.stack(column, 1) for column in (actions, masks, rewards))
+    return record(policy, boards, moves, mask, paid, _shares(state.results))
 
 
 def _random_moves(boards: Tensor, uniforms: Tensor) -> Tensor:
