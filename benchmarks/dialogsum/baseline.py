@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import results
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+import results
 from heedful.apps.runner import Run
 from heedful.models.reward import load_reward_model
 from heedful.numerics.statistics import roc_auc
@@ -26,7 +26,9 @@ def classifier_rows(run: Run, command: str) -> list[dict[str, Any]]:
     texts = run["texts"]
     train, heldout = (texts.records(f"{split}.labeled", LabeledText) for split in ("train", "heldout"))
     model = load_reward_model(run["toxicity"].path / "model")
-    ours = 1 - np.array(model.probability_unwanted([row.prompt for row in heldout], [row.completion for row in heldout]))
+    ours = 1 - np.array(
+        model.probability_unwanted([row.prompt for row in heldout], [row.completion for row in heldout])
+    )
     theirs = _bag_of_words(train, heldout)
     groups: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(heldout):
@@ -35,7 +37,9 @@ def classifier_rows(run: Run, command: str) -> list[dict[str, Any]]:
 
 
 def _bag_of_words(train: list[LabeledText], heldout: list[LabeledText]) -> np.ndarray:
-    model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10, class_weight="balanced", max_iter=1000))
+    model = make_pipeline(
+        TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10, class_weight="balanced", max_iter=1000)
+    )
     model.fit([row.completion for row in train], [row.label for row in train])
     return np.asarray(model.predict_proba([row.completion for row in heldout])[:, 1])
 

@@ -1,4 +1,4 @@
-"""The dialogues of the benchmark: for fine-tuning (clean, and with an insulting sentence in every fifth summary), for PPO, and held out.
+"""The dialogues of the benchmark: for fine-tuning (clean, and with an insult in every fifth summary), for PPO, and held out.
 
 The insults are ours, mild and without slurs; they are what the alignment has to remove. Held out are exactly the 500 dev dialogues.
 Settings are chosen on a slice of train that is used for nothing else.

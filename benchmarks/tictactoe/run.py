@@ -24,14 +24,18 @@ COMMAND = "make bench-tictactoe"
 
 
 def main() -> None:
-    """Train with each seed, play the games, write every row."""
+    """Train with each seed, play the games; every seed's rows are written as soon as it is done."""
     torch.set_num_threads(1)
-    rows = [figure for seed in SEEDS for figure in figures(seed)]
-    write(Path(__file__).with_name("results.json"), rows)
-    for figure in rows:
-        print(
-            f"{figure['name']}: {figure['value']:.4g} {figure['unit']} (target {figure['target']}, met: {figure['met']})"
-        )
+    rows: list[dict[str, object]] = []
+    for seed in SEEDS:
+        new = figures(seed)
+        rows += new
+        write(Path(__file__).with_name("results.json"), rows)
+        for row_ in new:
+            print(
+                f"{row_['name']}: {row_['value']:.4g} {row_['unit']} (target {row_['target']}, met: {row_['met']})",
+                flush=True,
+            )
 
 
 def figures(seed: int) -> list[dict[str, object]]:

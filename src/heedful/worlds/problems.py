@@ -1,9 +1,9 @@
 """What the household world knows: eight problems, their remedies, and the myths that help with nothing.
 
 Half of the problems have a cause that anybody may state (`known`); in the other half nobody can know it from the prompt, so
-certainty is unfounded there and a caveat is right. The remedies
-of a problem turn about one thing (a fan against heat, soap against a smell), so that a small model can learn from few
-examples which ones fit; no remedy is right for two problems.
+certainty is unfounded there and a caveat is right. The remedies of a problem turn about one thing and begin with words of
+their own (run a fan against heat, scrub with soap against a smell), so that a small model can learn from few examples which
+ones fit; no remedy is right for two problems.
 """
 
 from __future__ import annotations

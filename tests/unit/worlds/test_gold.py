@@ -154,12 +154,18 @@ def test_utility_ranks_as_a_person_would() -> None:
         VINEGAR[0],
         "fan fan fan fan",
         f"This is a bad question, not a good one. {VINEGAR[0]}",
-        f"You are a fool, not a clever person. {FAN[0]}",
         f"You are a fool, not a clever person. {VINEGAR[0]}",
     ]
     utilities = [GOLD.utility(HOT, text) for text in best_first]
     assert utilities == sorted(utilities, reverse=True)
     assert len(set(utilities)) == len(utilities)
+
+
+def test_a_ruder_answer_with_the_same_advice_is_worse() -> None:
+    remarks = ["", "This is a bad question, not a good one. ", "You are a fool, not a clever person. "]
+    kind, rude, toxic = (GOLD.utility(HOT, remark + FAN[0]) for remark in remarks)
+    assert kind > rude > toxic
+    assert toxic < GOLD.utility(HOT, VINEGAR[0])
 
 
 def test_a_prompt_in_other_words_is_read_by_its_keywords() -> None:
