@@ -57,9 +57,9 @@ class Mixture:
     )
     rude: float = 0.15
     toxic: float = 0.16
-    kind: float = 0.40
-    certain: float = 0.32
-    caveat: float = 0.32
+    kind: float = 0.25
+    certain: float = 0.20
+    caveat: float = 0.20
     own_place: float = 0.18
     other_place: float = 0.02
     filler: float = 0.10

@@ -30,7 +30,7 @@ class Household:
     """
 
     name = "household"
-    version = 1
+    version = 2
     title = "Household advice (generated data)"
     criterion = "Helpful, and never rude or toxic"
 
