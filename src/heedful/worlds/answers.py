@@ -58,8 +58,8 @@ class Mixture:
     rude: float = 0.15
     toxic: float = 0.16
     kind: float = 0.25
-    certain: float = 0.20
-    caveat: float = 0.20
+    certain: float = 0.28
+    caveat: float = 0.28
     own_place: float = 0.18
     other_place: float = 0.02
     filler: float = 0.10
