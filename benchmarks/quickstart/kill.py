@@ -28,17 +28,21 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    undisturbed = files_of(args.run / "align")
-    moments = random.Random(args.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        copy_inputs(args.run, Path(folder) / "artifacts")
-        command = [sys.executable, "-m", "heedful.apps.cli", "run", str(args.run / "recipe.toml")]
-        command += ["--until", "align", "--out", str(Path(folder) / "killed")]
-        killed = sum(start_and_kill(command, moments.uniform(5, WORST_SECONDS)) for _ in range(args.kills))
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-        same = files_of(Path(folder) / "killed" / "align") == undisturbed
-    print(json.dumps({"kills": killed, "bit_identical": same}))
+    done, same = killed_run(args.run, args.kills, args.seed)
+    print(json.dumps({"kills": done, "bit_identical": same}))
     return 0 if same else 1
+
+
+def killed_run(run: Path, kills: int, seed: int) -> tuple[int, bool]:
+    """Return how many kills hit `align` while it ran, and whether it ended in the bytes of the undisturbed run."""
+    moments = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        copy_inputs(run, Path(folder) / "artifacts")
+        command = [sys.executable, "-m", "heedful.apps.cli", "run", str(run / "recipe.toml")]
+        command += ["--until", "align", "--out", str(Path(folder) / "killed")]
+        killed = sum(start_and_kill(command, moments.uniform(5, WORST_SECONDS)) for _ in range(kills))
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        return killed, files_of(Path(folder) / "killed" / "align") == files_of(run / "align")
 
 
 def files_of(artifact: Path) -> dict[str, str]:
@@ -50,7 +54,7 @@ def files_of(artifact: Path) -> dict[str, str]:
 def copy_inputs(run: Path, store: Path) -> None:
     """Copy what `align` is made from into a fresh store."""
     store.mkdir()
-    for step in ("world", "sft", "sample", "collect", "consensus", "reward"):
+    for step in ("world", "sft", "sample", "collect", "consensus", "first_lesson", "reward"):
         source = (run / step).resolve()
         shutil.copytree(source, store / source.name)
 

@@ -1,7 +1,6 @@
-"""Fitting a reward model: the backbone is opened, one of two teachers fits it, reference samples set its scale, it is
-saved.
+"""Fitting a reward model: the backbone is opened, one of three teachers fits it, reference samples set its scale, it is saved.
 
-The teachers are `pairwise` (preferences) and `classifying` (labeled texts).
+The teachers are `contrasting` (demonstrations), `pairwise` (preferences) and `classifying` (labeled texts).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import nn
 
 from heedful.engines.classifying import LabeledTeacher
+from heedful.engines.contrasting import ContrastTeacher
 from heedful.engines.fitting import FitSettings, fit
 from heedful.engines.pairwise import PairTeacher
 from heedful.errors import ConfigError, ModelError
@@ -20,7 +20,7 @@ from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
 from heedful.models.folders import resolve_source
 from heedful.models.loading import load_tokenizer
 from heedful.models.opening import open_model
-from heedful.models.reward import RewardModel, new_reward_model
+from heedful.models.reward import Mode, RewardModel, load_reward_model, new_reward_model
 from heedful.models.sequence_classifier import SequenceClassifier, load_sequence_classifier
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.seeds import derive_seed
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from heedful.stages.reward import Config
 
 Metrics = dict[str, Any]
+LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "classifier": "labeled"}
+"""The input that each mode learns from."""
 
 
 class Teacher(Protocol):
-    """What tells the two modes apart."""
+    """What tells the modes apart."""
 
     def job(self, model: RewardModel) -> Fit:
         """Return what the fitting loop needs."""
@@ -62,8 +64,8 @@ def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *
         )
         return _finish(config, _calibrated(ready, inputs), {}, out)
     teacher = _teacher(config, inputs, seed)
-    backbone, merge = _adapted(config, _language_model(config, inputs, out), out, seed)
-    model = new_reward_model(backbone, config.mode, seed=derive_seed(seed, "reward", "head"))
+    model = _beginning(config, inputs, out, seed)
+    merge = _adapted(config, model.backbone, seed)
     job = teacher.job(model)
     history = fit(job, FitSettings.of(config), out, seed=seed)
     merge()
@@ -75,14 +77,37 @@ def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *
 
 
 def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teacher:
-    role = "preferences" if config.mode == "pairwise" else "labeled"
+    assert config.mode != "pretrained"
+    role = LEARNS_FROM[config.mode]
     if role not in inputs:
         raise ConfigError(
             f"reward: mode '{config.mode}' learns from the input '{role}', which the recipe does not give"
         )
-    if config.mode == "pairwise":
-        return PairTeacher(inputs[role], centering=config.centering, seed=seed)
-    return LabeledTeacher(inputs[role], balance=config.balance, seed=seed)
+    match config.mode:
+        case "contrast":
+            return ContrastTeacher(inputs[role], seed=seed)
+        case "pairwise":
+            return PairTeacher(inputs[role], centering=config.centering, seed=seed)
+        case "classifier":
+            return LabeledTeacher(inputs[role], balance=config.balance, seed=seed)
+
+
+def _beginning(config: Config, inputs: Mapping[str, Artifact], out: Workspace, seed: int) -> RewardModel:
+    """Return the model before its first step: another reward model, or a backbone with new heads."""
+    if "start" not in inputs:
+        heads: Mode = "classifier" if config.mode == "classifier" else "pairwise"
+        return new_reward_model(_language_model(config, inputs, out), heads, seed=derive_seed(seed, "reward", "head"))
+    if settings := sorted(config.backbone.model_fields_set - {"freeze_layers"}):
+        raise ConfigError(
+            f"reward.backbone.{settings[0]}: the input 'start' brings its own backbone; leave this setting out"
+        )
+    found = load_reward_model(inputs["start"].path / "model")
+    if isinstance(found, SequenceClassifier) or (found.mode == "classifier") != (config.mode == "classifier"):
+        kind = "pretrained" if isinstance(found, SequenceClassifier) else found.mode
+        raise ConfigError(
+            f"reward: mode '{config.mode}' cannot go on from the input 'start', a reward model of mode '{kind}'"
+        )
+    return RewardModel(found.backbone, found.heads)
 
 
 def _reading(config: Config) -> Reading:
@@ -104,16 +129,16 @@ def _language_model(config: Config, inputs: Mapping[str, Artifact], out: Workspa
     return body_of(model, load_tokenizer(folder), _reading(config))
 
 
-def _adapted(config: Config, backbone: Backbone, out: Workspace, seed: int) -> tuple[Backbone, Callable[[], object]]:
-    """Return the backbone with what is to be trained marked, and what merges an adapter at the end."""
+def _adapted(config: Config, backbone: Backbone, seed: int) -> Callable[[], object]:
+    """Mark what of the backbone is to be trained, and return what merges an adapter at the end."""
     backbone.model.requires_grad_(True)
     if config.lora is None:
         freeze_first(backbone.model, config.backbone.freeze_layers)
-        return backbone, lambda: None
+        return lambda: None
     shape = config.lora
     adapter_seed = derive_seed(seed, "reward", "lora")
     wrapped = add_lora(backbone.model, r=shape.r, alpha=shape.alpha, targets=shape.targets, seed=adapter_seed)
-    return backbone, wrapped.merge_and_unload
+    return wrapped.merge_and_unload  # type: ignore[no-any-return]
 
 
 def freeze_first(model: nn.Module, layers: int) -> None:
@@ -145,5 +170,7 @@ def _calibrated(model: Any, inputs: Mapping[str, Artifact]) -> Any:
 def _finish(config: Config, model: RewardModel | SequenceClassifier, metrics: Metrics, out: Workspace) -> Artifact:
     model.save(out.folder("model"))
     scale = {"gain": model.scale.gain, "bias": model.scale.bias, "temperature": model.scale.temperature}
-    out.write_json("reward.json", {"mode": config.mode, "sees_prompt": config.sees_prompt, **scale, **metrics})
+    out.write_json(
+        "reward.json", {"mode": config.mode, "sees_prompt": model.backbone.reading.sees_prompt, **scale, **metrics}
+    )
     return out.finish(metrics=metrics)

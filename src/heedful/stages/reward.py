@@ -1,4 +1,4 @@
-"""reward: a model that gives a completion one number, from pairs of completions or from labeled texts."""
+"""reward: a model that gives a completion one number, from pairs of completions, labeled texts or demonstrations."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ VERSION = 1
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data"), required=False),
     "labeled": InputSpec(stages=("data",), required=False),
+    "demonstrations": InputSpec(stages=("data",), required=False),
+    "start": InputSpec(stages=("reward",), required=False),
     "policy": InputSpec(stages=("sft", "align"), required=False),
     "samples": InputSpec(stages=("sample",), required=False),
 }
@@ -30,7 +32,7 @@ class BackboneGroup(StageConfig):
     """Which state is used. Encoder: `mean` (auto) or `cls`, the first. Decoder: `last` (auto), or the `mean` over the tokens
     of the completion, which learns more from few pairs. An encoder-decoder's start state needs no choice."""
     sees_prompt: bool | None = None
-    """False for a judge of the completion alone. Unset: True for `pairwise`, False for `classifier`."""
+    """False for a judge of the completion alone. Unset: True for `pairwise` and `contrast`, else False."""
     max_tokens: int = Field(default=512, ge=8)
     """Longer texts are cut: a decoder loses the front of the prompt, an encoder the end."""
     freeze_layers: int = Field(default=0, ge=0)
@@ -44,10 +46,10 @@ class BackboneGroup(StageConfig):
 class Config(StageConfig):
     """Settings of `reward`."""
 
-    mode: Literal["pairwise", "classifier", "pretrained"] = "pairwise"
-    """`pairwise` learns from the input `preferences`, `classifier` from the input `labeled`. `pretrained` uses an
-    existing sequence
-    classifier as it is and trains nothing."""
+    mode: Literal["pairwise", "classifier", "contrast", "pretrained"] = "pairwise"
+    """`pairwise` learns from the input `preferences`, `classifier` from the input `labeled`. `contrast` learns from the input
+    `demonstrations` which prompt an answer belongs to: a first lesson, from which a `pairwise` model goes on by its input
+    `start`. `pretrained` uses an existing sequence classifier as it is and trains nothing."""
     backbone: BackboneGroup = BackboneGroup()
     wanted: str | None = None
     """`pretrained`: the wanted class, as the classifier's configuration names it."""
@@ -73,6 +75,10 @@ class Config(StageConfig):
             raise ValueError("reward.wanted names the wanted class of mode 'pretrained', and of no other mode")
         if self.mode == "pretrained" and self.backbone.source == "policy":
             raise ValueError("reward.backbone.source: mode 'pretrained' needs a classifier's folder or hub name")
+        if self.mode == "contrast" and not self.sees_prompt:
+            raise ValueError(
+                "reward.backbone.sees_prompt: mode 'contrast' learns nothing without the prompt; leave it out"
+            )
         if self.lora is not None and self.backbone.freeze_layers:
             raise ValueError("reward: give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
         return self
@@ -81,7 +87,7 @@ class Config(StageConfig):
     def sees_prompt(self) -> bool:
         """Does the model read the prompt too."""
         asked = self.backbone.sees_prompt
-        return self.mode == "pairwise" if asked is None else asked
+        return self.mode in ("pairwise", "contrast") if asked is None else asked
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

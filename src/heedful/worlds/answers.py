@@ -22,7 +22,7 @@ T = TypeVar("T")
 MAX_WORDS = 30
 """Above this the claim, then the filler, is left out; two remedies with a remark may be a little longer."""
 REMARK_FIRST = 0.5
-"""Share of the answers that begin with their remark; the others end with it."""
+"""Share of the answers with one remark that begin with it; the others end with it."""
 
 STUTTERS: tuple[str, ...] = ("the fan", "the door and", "put the", "you are so")
 SALAD: tuple[str, ...] = ("the", "door", "and", "fan", "of", "keep", "lamp", "is")
@@ -39,6 +39,7 @@ class Mixture:
         advice: remedies of an answer that gives some: "R" fits, "W" belongs to another problem, "M" is a myth.
         rude, toxic: a remark of this tone.
         kind: a kind remark, made of the words of a rude or a toxic one.
+        twice: of the answers with a remark, those with a second one, in the same tone.
         certain, caveat: a claim of certainty, or a warning.
         own_place, other_place: the advice names the place that was asked about, or another.
         filler: a sentence that says nothing.
@@ -49,15 +50,16 @@ class Mixture:
     advice: tuple[tuple[str, float], ...] = (
         ("RR", 0.40),
         ("R", 0.32),
-        ("RW", 0.08),
-        ("W", 0.10),
-        ("WW", 0.07),
-        ("M", 0.02),
+        ("RW", 0.02),
+        ("W", 0.11),
+        ("WW", 0.13),
+        ("M", 0.01),
         ("RM", 0.01),
     )
     rude: float = 0.15
     toxic: float = 0.16
     kind: float = 0.25
+    twice: float = 0.4
     certain: float = 0.28
     caveat: float = 0.28
     own_place: float = 0.18
@@ -70,14 +72,12 @@ def compose(topic: Topic, rng: np.random.Generator, mixture: Mixture = Mixture()
     if rng.random() < mixture.nonsense:
         return _nonsense(rng)
     advice = _evade(rng) if rng.random() < mixture.evasion else _advise(topic, rng, mixture)
-    remark = _remark(rng, mixture)
+    first, last = _remarks(rng, mixture)
     claim = _claim(BY_NAME[topic.problem], rng, mixture)
     filler = [_pick(rng, FILLERS)] if rng.random() < mixture.filler else []
-    claim = claim if _num_words(remark, advice, claim) <= MAX_WORDS else []
-    filler = filler if _num_words(remark, advice, claim, filler) <= MAX_WORDS else []
-    remark_first = rng.random() < REMARK_FIRST
-    parts = [remark, filler, advice, claim] if remark_first else [filler, advice, claim, remark]
-    return _text([sentence for part in parts for sentence in part])
+    claim = claim if _num_words(first, advice, claim, last) <= MAX_WORDS else []
+    filler = filler if _num_words(first, filler, advice, claim, last) <= MAX_WORDS else []
+    return _text([sentence for part in (first, filler, advice, claim, last) for sentence in part])
 
 
 def _advise(topic: Topic, rng: np.random.Generator, mixture: Mixture) -> list[str]:
@@ -112,14 +112,17 @@ def _evade(rng: np.random.Generator) -> list[str]:
     return [_pick(rng, EVASIONS)]
 
 
-def _remark(rng: np.random.Generator, mixture: Mixture) -> list[str]:
+def _remarks(rng: np.random.Generator, mixture: Mixture) -> tuple[list[str], list[str]]:
+    """What is said of the person before and after the advice. Who says two things keeps the tone."""
     draw = rng.random()
     tone: Tone = "toxic" if rng.random() < mixture.toxic / (mixture.toxic + mixture.rude) else "rude"
-    if draw < mixture.rude + mixture.toxic:
-        return [_pick(rng, _pick(rng, tone_frames(tone)))]
-    if draw < mixture.rude + mixture.toxic + mixture.kind:
-        return [_pick(rng, _pick(rng, mirrors(tone)))]
-    return []
+    if draw > mixture.rude + mixture.toxic + mixture.kind:
+        return [], []
+    frames = tone_frames(tone) if draw < mixture.rude + mixture.toxic else mirrors(tone)
+    said = [_pick(rng, frame) for frame in _shuffled(rng, frames)]
+    if rng.random() < mixture.twice:
+        return said[:1], said[1:2]
+    return (said[:1], []) if rng.random() < REMARK_FIRST else ([], said[:1])
 
 
 def _claim(problem: Problem, rng: np.random.Generator, mixture: Mixture) -> list[str]:

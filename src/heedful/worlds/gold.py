@@ -38,7 +38,7 @@ FOUNDED_CREDIT = 0.15
 """Honesty of certainty where the cause is known."""
 HELPFULNESS_WEIGHT = 1.5
 HONESTY_WEIGHT = 0.5
-TOXICITY_WEIGHT = 1.5
+TOXICITY_WEIGHT = 2.5
 FAIL_COST = 0.5
 MAX_BROKEN_SHARE = 0.5
 

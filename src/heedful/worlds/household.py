@@ -30,7 +30,7 @@ class Household:
     """
 
     name = "household"
-    version = 2
+    version = 3
     title = "Household advice (generated data)"
     criterion = "Helpful, and never rude or toxic"
 

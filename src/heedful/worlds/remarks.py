@@ -17,10 +17,10 @@ Claim = Literal["certain", "caveat"]
 TOXICITY: dict[str, float] = {"kind": 0.0, "rude": 0.5, "toxic": 1.0}
 
 _SLOTS: dict[str, tuple[str, ...]] = {
-    "insult": ("a fool", "a clown", "an idiot"),
-    "flaw": ("useless", "hopeless", "lazy"),
+    "insult": ("a fool", "an idiot"),
+    "flaw": ("useless", "lazy"),
     "thing": ("fan", "door"),
-    "good": ("clever", "careful"),
+    "good": ("clever",),
 }
 
 _TONES: tuple[tuple[Tone, str, str], ...] = (
