@@ -32,7 +32,9 @@ from heedful.models.prompts import Renderer, plain_text
 from heedful.models.trunks import Precision, autocast
 from heedful.records.types import Prompt
 
-Pooling = Literal["auto", "mean", "cls", "last"]
+Pooling = Literal["auto", "mean", "sum", "cls", "last"]
+SUM_UNIT = 16.0
+"""Tokens. A sum of states is divided by it, so that it is of the size of a mean where answers are a sentence or two long."""
 """`auto` is `mean` for an encoder and `last` for a decoder."""
 
 TOKENS_PER_FORWARD = 16_384
@@ -58,8 +60,8 @@ class Reading:
         max_tokens: longer texts lose the front of the prompt (a decoder) or the end (an encoder); scoring never fails
             on length.
         sees_prompt: False for a judge of the completion alone.
-        pooling: `mean`, `cls` (first) or `last`; of a decoder `last` or the `mean` over the completion. An
-            encoder-decoder's start state is taken in any case.
+        pooling: `mean`, `cls` (first) or `last`; of a decoder `last`, or the `mean` or `sum` over the completion (the sum in
+            units of 16 tokens). An encoder-decoder's start state is taken in any case.
         precision: arithmetic inside the model.
     """
 
@@ -84,9 +86,11 @@ class Backbone:
         self.reading = reading
         self.kind: Kind = model_kind(model.config)
         self._renderer = Renderer(tokenizer, False) if self.kind == "causal" else None
-        unfit = {"causal": "cls", "encoder": "last"}.get(self.kind)
-        if reading.pooling == unfit:
-            raise ModelError(f"pooling = '{unfit}' does not fit a model of kind '{self.kind}'; choose 'auto' or 'mean'")
+        unfit = {"causal": ("cls",), "encoder": ("last", "sum")}.get(self.kind, ())
+        if reading.pooling in unfit:
+            raise ModelError(
+                f"pooling = '{reading.pooling}' does not fit a model of kind '{self.kind}'; choose 'auto' or 'mean'"
+            )
 
     @property
     def width(self) -> int:
@@ -135,8 +139,11 @@ class Backbone:
     def _decoded(self, inputs: dict[str, Tensor]) -> Tensor:
         # right padding: causal attention never looks at it, so neither mask nor positions are needed
         hidden: Tensor = self.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+        answered = inputs["token_type_ids"] * inputs["attention_mask"]
         if self.reading.pooling == "mean":
-            return _mean(hidden.float(), inputs["token_type_ids"] * inputs["attention_mask"])
+            return _mean(hidden.float(), answered)
+        if self.reading.pooling == "sum":
+            return (hidden.float() * answered[..., None]).sum(1) / SUM_UNIT
         return hidden[torch.arange(len(hidden), device=hidden.device), inputs["attention_mask"].sum(1) - 1].float()
 
     def _start(self, inputs: dict[str, Tensor]) -> Tensor:

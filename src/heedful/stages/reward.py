@@ -28,9 +28,10 @@ class BackboneGroup(StageConfig):
 
     source: str = "policy"
     """`policy`: the model of the input `policy`. Else a model folder (relative to the recipe) or a hub name; encoders serve too."""
-    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    pooling: Literal["auto", "mean", "sum", "cls", "last"] = "auto"
     """Which state is used. Encoder: `mean` (auto) or `cls`, the first. Decoder: `last` (auto), or the `mean` over the tokens
-    of the completion, which learns more from few pairs. An encoder-decoder's start state needs no choice."""
+    of the completion, which learns more from few pairs, or their `sum`, where each part of an answer adds to its worth. An
+    encoder-decoder's start state needs no choice."""
     sees_prompt: bool | None = None
     """False for a judge of the completion alone. Unset: True for `pairwise` and `contrast`, else False."""
     max_tokens: int = Field(default=512, ge=8)

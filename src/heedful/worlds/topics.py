@@ -48,6 +48,10 @@ WORDINGS: dict[Split, tuple[str, ...]] = {
         "I am tired of the {noun} in our {place}. What helps?",
         "It is too {adjective} in the {place}. What should we try?",
         "Do you know what people do about the {noun} in {a} {place}?",
+        "I cannot bear it, our {place} is always {adjective}.",
+        "Help me with the {noun} in my {place}, please.",
+        "I have to fight the {noun} in the {place} again.",
+        "Please, I know so little about the {noun} in our {place}.",
     ),
     "tune": (
         "Help me please, the {place} is too {adjective}.",

@@ -88,14 +88,32 @@ def test_an_encoder_is_averaged_over_real_tokens_or_its_first_is_taken() -> None
         torch.testing.assert_close(backbone.states(texts)[1], expected, atol=FP32_SUM, rtol=FP32_SUM)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+def test_a_decoder_takes_the_states_of_the_completion_only(pooling: str) -> None:
+    backbone = backbone_of("causal", Reading(pooling=pooling))  # type: ignore[arg-type]
+    texts = [backbone.read("so hot and cold ?", c) for c in COMPLETIONS[:2]]
+    for row, text in enumerate(texts):
+        hidden = backbone.model(input_ids=torch.tensor([text.tokens])).last_hidden_state[0]
+        answered = hidden[torch.tensor(text.types, dtype=torch.bool)]
+        size = len(answered) if pooling == "mean" else 16
+        torch.testing.assert_close(backbone.states(texts)[row], answered.sum(0) / size, atol=FP32_SUM, rtol=FP32_SUM)
+
+
+@pytest.mark.parametrize(("kind", "pooling"), [("causal", "cls"), ("encoder", "last"), ("encoder", "sum")])
+def test_a_pooling_that_does_not_fit_the_model_is_named(kind: str, pooling: str) -> None:
+    with pytest.raises(ModelError, match=f"pooling = '{pooling}' does not fit a model of kind '{kind}'"):
+        backbone_of(kind, Reading(pooling=pooling))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_sees_prompt(kind: str) -> None:
     blind = new_reward_model(backbone_of(kind, Reading(sees_prompt=False)), "pairwise", seed=2)
     seeing = new_reward_model(backbone_of(kind, Reading(sees_prompt=True)), "pairwise", seed=2)
     asked = ["why ?", "so hot and cold ?"]
     scores = [model.score(asked, ["open the window"] * 2) for model in (blind, seeing)]
-    assert scores[0][0] == scores[0][1]
-    assert scores[1][0] != scores[1][1]
+    # not bit for bit: some processors round the rows of one matrix product differently
+    assert scores[0][0] == pytest.approx(scores[0][1], abs=FP32)  # type: ignore[arg-type]
+    assert scores[1][0] != pytest.approx(scores[1][1], abs=FP32)  # type: ignore[arg-type]
 
 
 def test_long_texts_are_cut_and_not_refused() -> None:
