@@ -18,7 +18,7 @@ from heedful.worlds.topics import WORDINGS, Split, Topic, ask, topics
 
 NUM_PROMPTS: dict[Split, int] = {"train": 400, "tune": 200, "heldout": 200}
 NUM_LABELED = 200
-NUM_DEMONSTRATIONS: dict[Split, int] = {"train": 20, "tune": 3}
+NUM_DEMONSTRATIONS: dict[Split, int] = {"train": 17, "tune": 3}
 """Per prompt."""
 
 
