@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+AFTER = ("align", "evaluate", "report")
+"""The steps that are not copied: `align` is what the kills are for, and the others come after it."""
 WORST_SECONDS = 40.0
 """A kill comes at a random moment up to so long after the start."""
 
@@ -54,8 +56,10 @@ def files_of(artifact: Path) -> dict[str, str]:
 def copy_inputs(run: Path, store: Path) -> None:
     """Copy what `align` is made from into a fresh store."""
     store.mkdir()
-    for step in ("world", "sft", "sample", "collect", "consensus", "first_lesson", "reward"):
-        source = (run / step).resolve()
+    for step in run.iterdir():
+        if step.name in AFTER or not (step / "manifest.json").is_file():
+            continue
+        source = step.resolve()
         shutil.copytree(source, store / source.name)
 
 

@@ -1,6 +1,6 @@
 """make bench-quickstart: every figure of the quickstart, from the command that a user types.
 
-    python benchmarks/quickstart/run.py [--only run twice kills labelers] [--kills 10]
+    python benchmarks/quickstart/run.py [--only run twice kills labelers]
 The runs lie in `work/` (made anew each time) and the figures in `results.json`; parts that were not asked for keep their rows.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from benchmarks.results import NO_TARGET, row, write  # noqa: E402
 WORK = HERE / "work"
 ROWS = WORK / "rows"
 SEEDS = range(10)
+KILLS = 10
 HEED = [sys.executable, "-m", "heedful.apps.cli"]
 COMMAND = "make bench-quickstart"
 Rows = list[dict[str, Any]]
@@ -36,11 +36,10 @@ def main() -> None:
     """Measure what is asked for, part by part; each part's rows are written as soon as it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--kills", type=int, default=10)
     args = parser.parse_args()
     ROWS.mkdir(parents=True, exist_ok=True)
     for name in args.only:
-        found = kills(args.kills) if name == "kills" else PARTS[name]()
+        found = PARTS[name]()
         (ROWS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         for one in found:
             print(
@@ -123,10 +122,10 @@ def twice() -> Rows:
     return [row("files that differ between two runs of one seed", differ, None, None, "files", "<= 0", files, COMMAND)]
 
 
-def kills(number: int) -> Rows:
+def kills() -> Rows:
     """`align`, killed with -9 at random moments of one run and started again, against the undisturbed one."""
-    done, same = kill.killed_run(first(), number, seed=0)
-    killed = row("kills of align with -9", done, None, None, "kills", f">= {number}", number, COMMAND)
+    done, same = kill.killed_run(first(), KILLS, seed=0)
+    killed = row("kills of align with -9", done, None, None, "kills", f">= {KILLS}", KILLS, COMMAND)
     equal = row("align after the kills, bit-identical", float(same), None, None, "1 is yes", ">= 1", done, COMMAND)
     return [killed, equal]
 
@@ -174,7 +173,7 @@ def heed(*arguments: str) -> float:
         subprocess.CalledProcessError: it failed.
     """
     started = time.perf_counter()
-    subprocess.run([*HEED, *arguments], check=True, stdout=subprocess.DEVNULL, env=os.environ.copy())
+    subprocess.run([*HEED, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
@@ -191,7 +190,7 @@ def first() -> Path:
 PARTS: dict[str, Callable[[], Rows]] = {
     "run": first_run,
     "twice": twice,
-    "kills": lambda: kills(10),
+    "kills": kills,
     "labelers": labelers,
 }
 

@@ -18,6 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from heedful.engines.fitting import Fit, Unit
+from heedful.engines.pairwise import Floats, won
 from heedful.errors import DataError
 from heedful.models.backbones import Text
 from heedful.models.reward import RewardModel
@@ -81,8 +82,7 @@ class ContrastTeacher:
             return contrast_loss_sum(model, [lessons[i] for i in part])
 
         def measure() -> dict[str, float]:
-            right = self._right(model)
-            return {"heldout_accuracy": float(np.mean(right))} if right else {}
+            return {"heldout_accuracy": float(self._right(model).mean())} if self._tune else {}
 
         return Fit(STAGE, list(model.parameters()), units, loss_sum, measure)
 
@@ -93,9 +93,9 @@ class ContrastTeacher:
     def judge(self, model: RewardModel) -> dict[str, Any]:
         """Return the share of held-out pairs that it wins, `accuracy`."""
         figures: dict[str, Any] = {"pairs": len(self._train)}
-        if right := self._right(model):
+        if self._tune:
             clusters = [str(pair.row.prompt) for pair in self._tune]
-            accuracy = clustered_mean(right, clusters, seed=derive_seed(self._seed, STAGE, "accuracy"))
+            accuracy = clustered_mean(self._right(model), clusters, seed=derive_seed(self._seed, STAGE, "accuracy"))
             figures["accuracy"] = asdict(accuracy)
         return figures
 
@@ -104,9 +104,8 @@ class ContrastTeacher:
         for pair, own, other in zip(self._tune, *self._scores(model), strict=True):
             yield pair.row.model_copy(update={"meta": pair.row.meta | {"own_score": own, "other_score": other}})
 
-    def _right(self, model: RewardModel) -> list[float]:
-        """Return 1, 0 or (equal scores) 0.5 per tune pair."""
-        return [0.5 + 0.5 * float(np.sign(own - other)) for own, other in zip(*self._scores(model), strict=True)]
+    def _right(self, model: RewardModel) -> Floats:
+        return won(*map(np.array, self._scores(model)))
 
     def _scores(self, model: RewardModel) -> tuple[list[float], list[float]]:
         texts = [pair.row.completion for pair in self._tune]

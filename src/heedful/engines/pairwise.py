@@ -61,6 +61,12 @@ def pair_loss_sum(model: RewardModel, part: Sequence[Task], centering: float) ->
     return bradley_terry(scores[chosen], scores[rejected], p=p, centering=centering, normalizer=1.0)
 
 
+def won(better: Floats, worse: Floats) -> Floats:
+    """Return for each pair of scores 1 where the better side has the higher one, 0.5 where they are equal, else 0."""
+    share: Floats = np.asarray(0.5 + 0.5 * np.sign(better - worse), dtype=np.float64)
+    return share
+
+
 class PairTeacher:
     """Fits a reward model to `train.preferences` and judges it on `tune.preferences`."""
 
@@ -123,8 +129,7 @@ class PairTeacher:
     def _right(self, chosen: Floats, rejected: Floats) -> Floats:
         """Return 1, 0 or (equal scores) 0.5 per tune pair that is no tie."""
         decided = np.array([row.p != TIE for row in self._tune], dtype=bool)
-        right: Floats = np.asarray(0.5 + 0.5 * np.sign(chosen - rejected), dtype=np.float64)[decided]
-        return right
+        return won(chosen, rejected)[decided]
 
     def _length_sign(self) -> int:
         """+1 where longer completions were preferred in training, else -1."""
