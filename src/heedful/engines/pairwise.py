@@ -63,8 +63,7 @@ def pair_loss_sum(model: RewardModel, part: Sequence[Task], centering: float) ->
 
 def won(better: Floats, worse: Floats) -> Floats:
     """Return for each pair of scores 1 where the better side has the higher one, 0.5 where they are equal, else 0."""
-    share: Floats = np.asarray(0.5 + 0.5 * np.sign(better - worse), dtype=np.float64)
-    return share
+    return np.asarray(0.5 + 0.5 * np.sign(better - worse), dtype=np.float64)
 
 
 class PairTeacher:
@@ -129,7 +128,8 @@ class PairTeacher:
     def _right(self, chosen: Floats, rejected: Floats) -> Floats:
         """Return 1, 0 or (equal scores) 0.5 per tune pair that is no tie."""
         decided = np.array([row.p != TIE for row in self._tune], dtype=bool)
-        return won(chosen, rejected)[decided]
+        right: Floats = won(chosen, rejected)[decided]
+        return right
 
     def _length_sign(self) -> int:
         """+1 where longer completions were preferred in training, else -1."""
