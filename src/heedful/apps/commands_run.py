@@ -25,9 +25,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and do nothing.")] = False,
 ) -> None:
     """Run a recipe; what is complete is skipped, what was interrupted goes on."""
-    from heedful.apps import runner, shipped
+    from heedful.apps import runner
 
-    loaded = runner.load(shipped.find(recipe), overrides(set_))
+    loaded = runner.load(recipe, overrides(set_))
     if dry_run:
         _show_plan(loaded, until, out)
         return

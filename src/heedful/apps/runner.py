@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from heedful.apps.planning import Job, Planned, complete, identity, inputs_of, jobs, plan, with_seed
 from heedful.apps.run_folder import RunFolder
+from heedful.apps.shipped import find
 from heedful.engines.progress import say
 from heedful.engines.seeding import num_threads, pin
 from heedful.errors import ArtifactError
@@ -68,8 +69,8 @@ def run(
     """Run a recipe; what is complete is skipped, what was interrupted goes on.
 
     Args:
-        recipe: a recipe, or the path of one.
-        set: path to value, such as `{"align.kl.coef": 0.1}`; only where `recipe` is a path.
+        recipe: a recipe, its path, or the name of a shipped one.
+        set: path to value, such as `{"align.kl.coef": 0.1}`.
         until: the last stage to run.
         out: the run's folder, by default `runs/<name>`; artifacts go to `artifacts` beside it.
 
@@ -81,24 +82,28 @@ def run(
     return _run(recipe, folder, folder.absolute().parent / "artifacts", until)
 
 
-def run_seeds(recipe: Recipe, seeds: Iterable[int], *, until: str | None = None, out: Path | None = None) -> list[Run]:
+def run_seeds(
+    recipe: Recipe | Path | str, seeds: Iterable[int], *, until: str | None = None, out: Path | None = None
+) -> list[Run]:
     """Run a recipe once per seed, into `<out>/seed-N`; all share one store."""
+    recipe = load(recipe)
     folder = out if out is not None else Path("runs") / recipe.name
     store = folder.absolute().parent / "artifacts"
     return [_run(with_seed(recipe, seed), folder / f"seed-{seed}", store, until) for seed in seeds]
 
 
-def dry_run(recipe: Recipe, *, until: str | None = None, out: Path | None = None) -> list[Planned]:
+def dry_run(recipe: Recipe | Path | str, *, until: str | None = None, out: Path | None = None) -> list[Planned]:
     """Return what `run` would do."""
+    recipe = load(recipe)
     folder = out if out is not None else Path("runs") / recipe.name
     return plan(jobs(recipe, until=until), folder.absolute().parent / "artifacts", recipe.path.parent)
 
 
 def load(recipe: Recipe | Path | str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Return a recipe; a path is read, and its stages' names are checked."""
+    """Return a recipe; a path, or the name of a shipped one, is read, and its stages' names are checked."""
     if isinstance(recipe, Recipe):
         return Recipe.parse(recipe.tables(), recipe.path, overrides, stages=STAGES) if overrides else recipe
-    return Recipe.load(recipe, overrides, stages=STAGES)
+    return Recipe.load(find(recipe) if isinstance(recipe, str) else recipe, overrides, stages=STAGES)
 
 
 def run_job(job: Job, inputs: Mapping[str, Artifact], store: Path, base: Path) -> tuple[Artifact, State]:

@@ -41,6 +41,12 @@ def test_a_run_leaves_links_recipe_report_and_figures(recipe_path: Path) -> None
     assert (folder / "recipe.toml").read_text().startswith("# As `heed run` resolved it.")
 
 
+def test_a_shipped_recipe_goes_by_its_name() -> None:
+    assert load("quickstart", {"seed": 7}).seed == 7
+    with pytest.raises(ConfigError, match="did you mean 'quickstart'"):
+        load("quickstrat")
+
+
 def test_a_second_run_skips_everything(recipe_path: Path) -> None:
     assert states(recipe_path) == ["run"] * 3
     before = (Path("runs/small/summary.json")).read_bytes()
