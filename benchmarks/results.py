@@ -87,6 +87,12 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     beside.replace(path)
 
 
+def write_part(path: Path, part: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Put the rows of one part of a benchmark in place of its earlier ones; the other parts keep theirs."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    write(path, [one for one in known if one["part"] != part] + [{"part": part, **one} for one in rows])
+
+
 def machine() -> str:
     """Return what the figures were measured on, in words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

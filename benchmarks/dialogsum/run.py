@@ -1,7 +1,8 @@
 """make bench-dialogsum: two classifiers, then four runs of one recipe (T5 and decoder-only, insulting mixture and clean).
 
     python benchmarks/dialogsum/run.py [--only t5-insulting ...]
-Every run that is finished is skipped the next time. Figures go to `results.json`, reports to `work/runs/`.
+Every run that is finished is skipped the next time. Figures go to `results.json`, where parts that were not asked for keep theirs; reports
+go to `work/runs/`.
 """
 
 from __future__ import annotations
@@ -40,19 +41,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*VARIANTS, "classifiers"], default=[*VARIANTS, "classifiers"])
     wanted = parser.parse_args().only
     prepare(Path(os.environ["HEED_DATA"]), WORK, seed=0)
-    parts: dict[str, Any] = {}
     if "classifiers" in wanted:
         done = run(HERE / "classifiers.toml", out=WORK / "runs" / "classifiers")
-        parts["classifiers"] = classifier_rows(done, COMMAND)
+        results.write_part(HERE / "results.json", "classifiers", classifier_rows(done, COMMAND))
     for variant in (v for v in VARIANTS if v in wanted):
         finished = run(variant_recipe(variant), out=WORK / "runs" / variant)
         summary = json.loads((finished.folder / "summary.json").read_text(encoding="utf-8"))
-        parts[variant] = policy_rows(variant, summary)
-    (HERE / "rows").mkdir(exist_ok=True)
-    for name, rows in parts.items():
-        (HERE / "rows" / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    finished_rows = [row for path in sorted((HERE / "rows").glob("*.json")) for row in json.loads(path.read_text())]
-    results.write(HERE / "results.json", finished_rows)
+        results.write_part(HERE / "results.json", variant, policy_rows(variant, summary))
 
 
 def variant_recipe(variant: str) -> Recipe:

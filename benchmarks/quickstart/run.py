@@ -21,10 +21,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.quickstart import kill  # noqa: E402
-from benchmarks.results import NO_TARGET, row, write  # noqa: E402
+from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
 
 WORK = HERE / "work"
-ROWS = WORK / "rows"
 SEEDS = range(10)
 KILLS = 10
 HEED = [sys.executable, "-m", "heedful.apps.cli"]
@@ -37,22 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     args = parser.parse_args()
-    ROWS.mkdir(parents=True, exist_ok=True)
     for name in args.only:
         found = PARTS[name]()
-        (ROWS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_part(HERE / "results.json", name, found)
         for one in found:
             print(
                 f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
                 flush=True,
             )
-        known = [json.loads(path.read_text(encoding="utf-8")) for path in map(row_file, PARTS) if path.is_file()]
-        write(HERE / "results.json", [one for part in known for one in part])
-
-
-def row_file(part: str) -> Path:
-    """Return where a part's rows lie."""
-    return ROWS / f"{part}.json"
 
 
 def first_run() -> Rows:

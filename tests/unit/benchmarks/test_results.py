@@ -3,7 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
-from benchmarks.results import met, row, write
+from benchmarks.results import met, row, write, write_part
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,15 @@ def test_a_row_has_the_names_of_the_record_and_is_written_whole(tmp_path: Path) 
     }  # fmt: skip
     assert found["met"] is True
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_part_that_is_measured_again_replaces_its_own_rows_only(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    one, other, newer = (row(name, 1.0, None, None, "s", "", 1, "make") for name in ("one", "other", "newer"))
+    write_part(path, "first", [one, other])
+    write_part(path, "second", [one])
+    write_part(path, "first", [newer])
+    assert [(found["part"], found["name"]) for found in json.loads(path.read_text())] == [
+        ("second", "one"),
+        ("first", "newer"),
+    ]
