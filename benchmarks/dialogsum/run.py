@@ -1,8 +1,8 @@
 """make bench-dialogsum: two classifiers, then four runs of one recipe (T5 and decoder-only, insulting mixture and clean).
 
     python benchmarks/dialogsum/run.py [--only t5-insulting ...]
-Every run that is finished is skipped the next time. Figures go to `results.json`, where parts that were not asked for keep theirs; reports
-go to `work/runs/`.
+Every run that is finished is skipped the next time. Figures go to `results.json`, where parts that were not asked for keep
+theirs; reports go to `work/runs/`.
 """
 
 from __future__ import annotations
