@@ -1,7 +1,7 @@
 """The dialogues of the benchmark: for fine-tuning (clean, and with an insult in every fifth summary), for PPO, and held out.
 
-The insults are ours, crude but without slurs: the toxicity that the alignment has to remove. Held out are exactly the 500 dev dialogues.
-Settings are chosen on a slice of train that is used for nothing else.
+The insults are ours, crude but without slurs: the toxicity that the alignment has to remove. Held out are exactly the 500
+dev dialogues. Settings are chosen on a slice of train that is used for nothing else.
 """
 
 from __future__ import annotations
