@@ -60,7 +60,10 @@ def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *
     if config.mode == "pretrained":
         assert config.wanted is not None
         ready = load_sequence_classifier(
-            resolve_source(config.backbone.source, out.base), config.wanted, reading=_reading(config)
+            resolve_source(config.backbone.source, out.base),
+            config.wanted,
+            reading=_reading(config),
+            allow_pickle=config.backbone.allow_pickle,
         )
         return _finish(config, _calibrated(ready, inputs), {}, out)
     teacher = _teacher(config, inputs, seed)

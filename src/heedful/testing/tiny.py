@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from heedful.models.scratch import new_causal, new_encoder_decoder, train_tokenizer
 
@@ -56,6 +56,16 @@ def tiny_encoder(tokenizer: Any, *, seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BertModel(config).eval()
+
+
+def tiny_sequence_classifier(tokenizer: Any, *, seed: int = 0) -> Any:
+    """Return a BERT of width 32 with a head of its own: class 0 is "nothate", class 1 "hate"."""
+    config = tiny_encoder(tokenizer).config
+    config.num_labels = 2
+    config.id2label, config.label2id = {0: "nothate", 1: "hate"}, {"nothate": 0, "hate": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BertForSequenceClassification(config).eval()
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any) -> Path:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertForSequenceClassification
 
 from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
@@ -15,7 +14,14 @@ from heedful.models.reward import RewardModel, load_reward_model, new_reward_mod
 from heedful.models.roles import Scorer
 from heedful.models.sequence_classifier import load_sequence_classifier
 from heedful.records.types import Message
-from heedful.testing.tiny import save_model, tiny_causal, tiny_encoder, tiny_encoder_decoder, tiny_tokenizer
+from heedful.testing.tiny import (
+    save_model,
+    tiny_causal,
+    tiny_encoder,
+    tiny_encoder_decoder,
+    tiny_sequence_classifier,
+    tiny_tokenizer,
+)
 from tests.tolerances import FP32, FP32_SUM
 
 PROMPTS = ["why is my house so hot ?", "x", "cold water ?", (Message(role="user", content="hot ?"),)]
@@ -161,11 +167,7 @@ def test_a_language_model_folder_serves_without_its_head(tmp_path: Path) -> None
 
 def classifier_folder(tmp_path: Path) -> tuple[Path, Any, Any]:
     tokenizer = tiny_tokenizer()
-    config = tiny_encoder(tokenizer).config
-    config.num_labels = 2
-    config.id2label, config.label2id = {0: "nothate", 1: "hate"}, {"nothate": 0, "hate": 1}
-    torch.manual_seed(0)
-    model = BertForSequenceClassification(config).eval()
+    model = tiny_sequence_classifier(tokenizer)
     return save_model(tmp_path / "classifier", model, tokenizer), model, tokenizer
 
 

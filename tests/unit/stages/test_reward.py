@@ -21,7 +21,14 @@ from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Demonstration, LabeledText, Preference
 from heedful.stages import reward, sft
 from heedful.testing.artifacts import artifact_of, run_stage
-from heedful.testing.tiny import save_model, tiny_causal, tiny_encoder, tiny_encoder_decoder, tiny_tokenizer
+from heedful.testing.tiny import (
+    save_model,
+    tiny_causal,
+    tiny_encoder,
+    tiny_encoder_decoder,
+    tiny_sequence_classifier,
+    tiny_tokenizer,
+)
 from tests.tolerances import FP32, FP32_SUM
 
 GOOD = ["open the window", "drink cold water", "close the door"]
@@ -218,6 +225,41 @@ def test_the_temperature_divides_the_logits(tmp_path: Path) -> None:
     raw = model.raw_batched([""], ["cold water"])[0].double() / model.scale.temperature
     assert model.score([""], ["cold water"])[0] == pytest.approx(raw[0].item())
     assert model.probability_unwanted([""], ["cold water"])[0] == pytest.approx(raw.softmax(-1)[1].item())
+
+
+def pretrained(folder: Path, samples: Artifact, tmp_path: Path, **backbone: Any) -> Artifact:
+    source = {"source": str(folder), **backbone}
+    config = reward.Config(mode="pretrained", wanted="nothate", backbone=source)  # type: ignore[arg-type]
+    return run_stage(reward, config, {"samples": samples}, tmp_path)
+
+
+def test_a_pretrained_classifiers_wanted_logit_is_the_score_on_the_scale_of_the_samples(
+    tmp_path: Path, samples: Artifact
+) -> None:
+    tokenizer = tiny_tokenizer()
+    classifier = tiny_sequence_classifier(tokenizer)
+    artifact = pretrained(save_model(tmp_path / "hate", classifier, tokenizer), samples, tmp_path)
+    texts = [row.completion or "<pad>" for row in samples.records("completions", Completion)]
+    ids = [torch.tensor([tokenizer(text).input_ids]) for text in texts]
+    logits = torch.cat([classifier(input_ids=one).logits.detach() for one in ids])
+    wanted = logits[:, 0].double().numpy()
+    model = load_reward_model(artifact.path / "model")
+    prompts, completions = [""] * len(texts), [text.replace("<pad>", "") for text in texts]
+    expected = (wanted - wanted.mean()) / wanted.std()
+    assert model.score(prompts, completions) == pytest.approx(expected, abs=FP32_SUM * 10)
+    assert model.probability_unwanted(prompts, completions) == pytest.approx(
+        logits.double().softmax(-1)[:, 1].tolist(), abs=FP32_SUM
+    )
+
+
+def test_a_pickled_classifier_is_read_only_where_it_is_allowed(tmp_path: Path, samples: Artifact) -> None:
+    tokenizer = tiny_tokenizer()
+    folder = save_model(tmp_path / "hate", tiny_sequence_classifier(tokenizer), tokenizer)
+    torch.save(tiny_sequence_classifier(tokenizer).state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="only pickled weights"):
+        pretrained(folder, samples, tmp_path / "refused")
+    assert (pretrained(folder, samples, tmp_path / "read", allow_pickle=True).path / "model").is_dir()
 
 
 def test_balanced_classes_weigh_the_same() -> None:
