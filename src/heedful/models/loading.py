@@ -190,4 +190,6 @@ def one_line(source: str | Path, problem: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{source}: {problem} ({first})") from error
+        # a mistyped folder looks like a hub name
+        taken = "" if Path(source).expanduser().is_dir() else "no such folder, so it was taken for a hub name; "
+        raise ModelError(f"{source}: {taken}{problem} ({first})") from error
