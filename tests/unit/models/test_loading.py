@@ -40,7 +40,7 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 def test_a_mistyped_folder_is_said_to_have_been_taken_for_a_hub_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="^modles/base: no such folder, so it was taken for a hub name"):
+    with pytest.raises(ModelError, match=r"^modles/base: no such folder, so it was taken for a hub name"):
         load_language_model("modles/base")
 
 
