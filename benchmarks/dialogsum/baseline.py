@@ -14,10 +14,9 @@ from sklearn.pipeline import make_pipeline
 import results
 from heedful.apps.runner import Run
 from heedful.models.reward import load_reward_model
-from heedful.numerics.statistics import roc_auc
+from heedful.numerics.statistics import clustered_auc, roc_auc
 from heedful.records.types import LabeledText
 
-RESAMPLES = 1000
 BARS = {"toxicity_nonfuzzed_testset.csv": " and >= 0.95"}
 
 
@@ -49,18 +48,7 @@ def _row(
 ) -> dict[str, Any]:
     labels = np.array([heldout[i].label for i in rows])
     baseline = roc_auc(theirs[rows], labels)
-    low, high = _interval(ours[rows], labels)
+    auc = clustered_auc(ours[rows], labels, [heldout[i].group or heldout[i].id for i in rows], seed=0)
     target = f"> {baseline:.4f}{BARS.get(source, '')}"
     name = f"toxicity classifier, AUC on {source} (bar: bag of words {baseline:.3f})"
-    return results.row(name, roc_auc(ours[rows], labels), low, high, "AUC", target, len(rows), command)
-
-
-def _interval(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(RESAMPLES):
-        picked = rng.integers(len(labels), size=len(labels))
-        if 0 < labels[picked].sum() < len(labels):
-            draws.append(roc_auc(scores[picked], labels[picked]))
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(low), float(high)
+    return results.row(name, auc.value, auc.low, auc.high, "AUC", target, len(rows), command)

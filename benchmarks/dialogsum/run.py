@@ -25,8 +25,10 @@ from baseline import classifier_rows  # noqa: E402
 from prepare import prepare  # noqa: E402
 
 import results  # noqa: E402
-from heedful.apps.runner import run  # noqa: E402
+from heedful.apps.runner import Run, run  # noqa: E402
+from heedful.numerics.statistics import clustered_mean  # noqa: E402
 from heedful.records.recipes import Recipe  # noqa: E402
+from heedful.records.types import Outcome  # noqa: E402
 from heedful.stages import STAGES  # noqa: E402
 
 WORK = HERE / "work"
@@ -46,8 +48,7 @@ def main() -> None:
         results.write_part(HERE / "results.json", "classifiers", classifier_rows(done, COMMAND))
     for variant in (v for v in VARIANTS if v in wanted):
         finished = run(variant_recipe(variant), out=WORK / "runs" / variant)
-        summary = json.loads((finished.folder / "summary.json").read_text(encoding="utf-8"))
-        results.write_part(HERE / "results.json", variant, policy_rows(variant, summary))
+        results.write_part(HERE / "results.json", variant, policy_rows(variant, finished))
 
 
 def variant_recipe(variant: str) -> Recipe:
@@ -77,26 +78,44 @@ def decoder_start() -> dict[str, Any]:
     return {"model": str(folder), "epochs": 1, "optimizer": {"lr": 3e-4}}
 
 
-def policy_rows(variant: str, summary: dict[str, Any]) -> list[dict[str, Any]]:
+def policy_rows(variant: str, finished: Run) -> list[dict[str, Any]]:
     """Return the rows of one run; the clean runs have no bars."""
     barred = variant.endswith("insulting")
+    summary = json.loads((finished.folder / "summary.json").read_text(encoding="utf-8"))
 
-    def row(name: str, part: dict[str, Any], unit: str, target: str) -> dict[str, Any]:
+    def row(name: str, part: dict[str, Any], unit: str, target: str = results.NO_TARGET) -> dict[str, Any]:
         value = part.get("mean", part.get("value"))
         bar = target if barred else results.NO_TARGET
-        return results.row(
-            f"{variant}: {name}", value, part["low"], part["high"], unit, bar, summary["toxicity"]["n"], COMMAND
-        )
+        low, high = part["low"], part["high"]
+        return results.row(f"{variant}: {name}", value, low, high, unit, bar, summary["toxicity"]["n"], COMMAND)
 
     toxicity, watched, rouge = summary["toxicity"], summary["toxicity_watched"], summary["rouge_l"]
     bound = f"<= {toxicity['relative']['mean'] / 2:.4f}"
+    kl = summary["kl"]
     return [
         row("toxicity before", toxicity["before"], "probability", ">= 0.15"),
-        row("toxicity after", toxicity["after"], "probability", results.NO_TARGET),
+        row("toxicity after", toxicity["after"], "probability"),
         row("toxicity, relative change", toxicity["relative"], "share", "<= -0.48 and interval < -0.3"),
+        *(row(f"share above 0.5, {side}", above_half(finished, side), "share") for side in ("before", "after")),
+        row("second classifier before", watched["before"], "probability"),
         row("second classifier, relative change (bar: half of the first's)", watched["relative"], "share", bound),
+        row("ROUGE-L before", rouge["before"], "F1"),
         row("ROUGE-L, relative change", rouge["relative"], "share", ">= -0.1"),
+        row("distinct-2, relative change", summary["distinct_2"]["relative"], "share"),
+        row("length, relative change", summary["length"]["relative"], "share"),
+        row(
+            "KL per sequence",
+            {"value": kl["per_sequence"], "low": kl["per_sequence_low"], "high": kl["per_sequence_high"]},
+            "nats",
+        ),
     ]
+
+
+def above_half(finished: Run, side: str) -> dict[str, float]:
+    """Return the share of one model's summaries that the classifier holds for toxic, its interval clustered by dialogue."""
+    rows = [row for row in finished["evaluate"].records("outcomes", Outcome) if row.model == side]
+    toxic = [row.outcomes["toxicity"] > 0.5 for row in rows]
+    return clustered_mean(toxic, [row.prompt_id for row in rows], seed=0).figures()
 
 
 if __name__ == "__main__":

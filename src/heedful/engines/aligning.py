@@ -76,7 +76,7 @@ class AlignmentRun:
         self.rollout = _rollout(config, inputs, out, self.policy, self.reference)
         self.optimizer = _optimizer(config, self.policy)
         self.checkpoints = Checkpointer(out.path / "checkpoints")
-        self.writer = MetricWriter(out, config.tracker)
+        self.writer = MetricWriter(out)
         self.done = 0
         self.stopped = ""
 

@@ -14,8 +14,9 @@ from torch.nn import functional
 from heedful.engines.fitting import Fit, Unit
 from heedful.errors import DataError
 from heedful.models.reward import RewardModel
-from heedful.numerics.statistics import expected_calibration_error, fit_temperature, roc_auc
+from heedful.numerics.statistics import clustered_auc, expected_calibration_error, fit_temperature, roc_auc
 from heedful.records.artifacts import Artifact
+from heedful.records.seeds import derive_seed
 from heedful.records.types import LabeledText, Record
 
 STAGE = "reward"
@@ -64,14 +65,18 @@ class LabeledTeacher:
         return RewardModel(model.backbone, model.heads, replace(model.scale, temperature=temperature))
 
     def judge(self, model: RewardModel) -> dict[str, Any]:
-        """Return AUC over all held-out rows and per source, and the calibration error before and after the temperature."""
+        """Return AUC over all held-out rows with its interval, AUC per source, and calibration error before and after."""
         split = "heldout" if self._splits["heldout"] else "tune"
         rows = self._splits[split]
         odds, labels = torch.tensor(_log_odds(model, rows), dtype=torch.float64), _labels(rows)
+        groups = [row.group or row.id for row in rows]
+        auc = clustered_auc(odds.tolist(), labels, groups, seed=derive_seed(self._seed, STAGE, "auc"))
         return {
             "measured_on": split,
             "rows": len(rows),
-            "auc": roc_auc(odds.tolist(), labels),
+            "auc": auc.value,
+            "auc_low": auc.low,
+            "auc_high": auc.high,
             "auc_by_source": _auc_by_source(rows, odds.tolist()),
             "calibration_error_before": expected_calibration_error(odds.sigmoid().tolist(), labels),
             "calibration_error": expected_calibration_error(

@@ -141,8 +141,11 @@ def _number(value: JsonValue) -> float:
     return float(value)
 
 
-def pair_accuracy(outcomes: Sequence[Outcome], *, seed: int, draws: int) -> dict[str, JsonValue]:
-    """Return how often the reward model orders two fresh completions of one prompt as gold does; gold ties are left out."""
+def pair_accuracy(outcomes: Sequence[Outcome], *, seed: int, draws: int) -> dict[str, JsonValue] | None:
+    """Return how often the reward model orders two fresh completions of one prompt as gold does.
+
+    Gold's ties are left out, the model's own count one half. None where gold orders no pair, as with one completion per prompt.
+    """
     rows: dict[str, list[Outcome]] = defaultdict(list)
     for row in outcomes:
         if row.model == "before":
@@ -154,5 +157,7 @@ def pair_accuracy(outcomes: Sequence[Outcome], *, seed: int, draws: int) -> dict
             if gold != 0:
                 right.append((np.sign(gold * (a.outcomes["reward"] - b.outcomes["reward"])) + 1) / 2)
                 prompts.append(prompt)
+    if not right:
+        return None
     estimate = clustered_mean(right, prompts, seed=seed, draws=draws)
     return {"accuracy_gold": estimate.value, "low": estimate.low, "high": estimate.high, "n": len(right)}

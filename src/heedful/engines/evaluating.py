@@ -13,6 +13,7 @@ from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary,
 from heedful.engines.map import map_shards
 from heedful.engines.rollout import score_all
 from heedful.engines.selecting import chosen_prompts
+from heedful.errors import ConfigError
 from heedful.models.opening import open_generator
 from heedful.models.policy import LanguagePolicy, Reference, fixed_reference
 from heedful.models.reward import load_reward_model
@@ -32,6 +33,7 @@ Side = Literal["before", "after"]
 def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Run `evaluate` as its settings say; see `stages/evaluate.py`."""
     prompts = chosen_prompts(inputs["prompts"], config.split, config.where, config.limit)
+    _check(config, inputs, prompts)
     answers = _both_answers(config, inputs, out, prompts, seed)
     measures = _measures(config, inputs)
     outcomes = [row for side in answers for row in _outcomes(side, answers[side], measures, out)]
@@ -39,6 +41,21 @@ def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, 
     summary = _summary(config, inputs, outcomes, seed)
     out.write_json("summary.json", summary)
     return out.finish(metrics=_headline(summary))
+
+
+def _check(config: Config, inputs: Mapping[str, Artifact], prompts: Sequence[PromptRecord]) -> None:
+    """Refuse, before anything is generated, what could not be measured afterwards."""
+    if config.world is not None and "classifier" in inputs:
+        raise ConfigError(
+            f"evaluate: gold of world '{config.world}' and the input 'classifier' both measure toxicity; "
+            "give the classifier as 'watcher', or leave out 'world'"
+        )
+    for prompt in prompts if config.reference is not None else ():
+        if config.reference not in prompt.meta:
+            raise ConfigError(
+                f"evaluate.reference = '{config.reference}': prompt '{prompt.id}' has no such key in its meta; "
+                f"it has {', '.join(sorted(prompt.meta)) or 'none'} (the setting `meta` of a data source keeps columns)"
+            )
 
 
 def _both_answers(
@@ -154,9 +171,8 @@ def _summary(
         "win_rate": win_summary(outcomes, by=config.win_by, seed=seed, draws=draws),
         "kl": kl_summary(outcomes, seed=seed, draws=draws),
     }
-    if config.world is not None and "reward" in inputs:
-        summary["reward_model"] = pair_accuracy(outcomes, seed=seed, draws=draws)
-    return summary
+    accuracy = pair_accuracy(outcomes, seed=seed, draws=draws) if config.world and "reward" in inputs else None
+    return summary if accuracy is None else summary | {"reward_model": accuracy}
 
 
 def _judges(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
@@ -164,10 +180,8 @@ def _judges(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
     judges = {}
     for role, name in (("classifier", "toxicity"), ("watcher", "toxicity_watched"), ("reward", "reward")):
         if role in inputs:
-            judges[name] = str(
-                json.loads(inputs[role].file("reward.json").read_text(encoding="utf-8")).get("name", role)
-            )
-    if "classifier" in inputs or config.world is None:
+            judges[name] = str(json.loads(inputs[role].file("reward.json").read_text(encoding="utf-8"))["name"])
+    if config.world is None:
         return judges
     return judges | dict.fromkeys(("helpfulness", "honesty", "toxicity", GOLD_UTILITY), "gold")
 

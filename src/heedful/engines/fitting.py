@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
-from heedful.engines.progress import track
+from heedful.engines.progress import Live
+from heedful.engines.tracking import MetricWriter
 from heedful.errors import HealthError
 from heedful.records.artifacts import Workspace
 from heedful.records.seeds import derive_seed
@@ -102,18 +103,20 @@ def fit(job: Fit, settings: FitSettings, out: Workspace, *, seed: int) -> list[d
     saved = Checkpointer(out.path / "checkpoints")
     done, logged = _restore(job, optimizer, saved)
     out.truncate_log(logged)
-    if done == 0 and plan:
-        logged += _measure(job, out, 0, 0)
-    for step in track(range(done, len(plan)), job.stage, total=len(plan) - done):
-        epoch, rows = plan[step]
-        lr = learning_rate(step, len(plan), settings)
-        loss, norm = _step(job, optimizer, rows, lr, step, settings)
-        out.log({"optimizer_step": step + 1, "epoch": epoch + 1, "loss": loss, "grad_norm": norm, "lr": lr})
-        logged += 1
-        if step + 1 == len(plan) or plan[step + 1][0] != epoch:
-            logged += _measure(job, out, step + 1, epoch + 1)
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == len(plan):
-            _save(job, optimizer, saved, step + 1, logged)
+    with MetricWriter(out) as writer, Live(job.stage, len(plan) - done) as live:
+        if done == 0 and plan:
+            logged += _measure(job, writer, 0, 0)
+        for step in range(done, len(plan)):
+            epoch, rows = plan[step]
+            lr = learning_rate(step, len(plan), settings)
+            loss, norm = _step(job, optimizer, rows, lr, step, settings)
+            writer.write({"optimizer_step": step + 1, "epoch": epoch + 1, "loss": loss, "grad_norm": norm, "lr": lr})
+            live.advance(note=f"loss {loss:.3f}")
+            logged += 1
+            if step + 1 == len(plan) or plan[step + 1][0] != epoch:
+                logged += _measure(job, writer, step + 1, epoch + 1)
+            if (step + 1) % settings.checkpoint_every == 0 or step + 1 == len(plan):
+                _save(job, optimizer, saved, step + 1, logged)
     return job.history
 
 
@@ -219,12 +222,12 @@ def _names(job: Fit, rows: Sequence[int]) -> str:
     return f"rows {', '.join(names[:8])}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _measure(job: Fit, out: Workspace, step: int, epoch: int) -> int:
+def _measure(job: Fit, writer: MetricWriter, step: int, epoch: int) -> int:
     measured = job.measure()
     if not measured:
         return 0
     job.history.append(measured)
-    out.log({"optimizer_step": step, "epoch": epoch, **measured})
+    writer.write({"optimizer_step": step, "epoch": epoch, **measured})
     return 1
 
 

@@ -28,13 +28,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Task:
-    """All pairs of one prompt: its texts once each, and per pair the places of chosen and rejected with p."""
+    """All pairs of one prompt: its texts once each; per pair the places of its sides, p, and the margin in reward units."""
 
     name: str
     texts: list[Text]
     chosen: list[int]
     rejected: list[int]
     p: list[float]
+    margin: list[float]
 
     @property
     def unit(self) -> Unit:
@@ -57,8 +58,11 @@ def pair_loss_sum(model: RewardModel, part: Sequence[Task], centering: float) ->
     starts = np.cumsum([0, *(len(task.texts) for task in part[:-1])]).tolist()
     chosen = [start + i for start, task in zip(starts, part, strict=True) for i in task.chosen]
     rejected = [start + i for start, task in zip(starts, part, strict=True) for i in task.rejected]
-    p = torch.tensor([p for task in part for p in task.p], device=scores.device)
-    return bradley_terry(scores[chosen], scores[rejected], p=p, centering=centering, normalizer=1.0)
+    p, margin = (
+        torch.tensor([value for task in part for value in getattr(task, name)], device=scores.device)
+        for name in ("p", "margin")
+    )
+    return bradley_terry(scores[chosen], scores[rejected], p=p, margin=margin, centering=centering, normalizer=1.0)
 
 
 def won(better: Floats, worse: Floats) -> Floats:
@@ -150,4 +154,4 @@ def _task(name: str, pairs: Sequence[Preference], model: RewardModel) -> Task:
 
     chosen = [place(row, row.chosen) for row in pairs]
     rejected = [place(row, row.rejected) for row in pairs]
-    return Task(name, texts, chosen, rejected, [row.p for row in pairs])
+    return Task(name, texts, chosen, rejected, [row.p for row in pairs], [row.margin or 0.0 for row in pairs])

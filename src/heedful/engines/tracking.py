@@ -6,6 +6,7 @@ metrics.jsonl uses our glossary's names. People come with dashboards made for TR
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +37,8 @@ TRL_NAMES = {
     "epoch": "train/epoch",
 }
 """Our name to TRL's; what has no counterpart goes under `heed/`. TRL's `objective/kl` is the sampled (k1) sum per sequence."""
+VARIABLE = "HEED_TRACKER"
+"""The environment variable behind `heed run --tracker`."""
 STEPS = ("iteration", "optimizer_step")
 """What a row is numbered by: the first of these that it has."""
 HEADLINE = ("score_mean", "kl_per_sequence", "entropy", "length_mean")
@@ -53,19 +56,26 @@ class Tracker(Protocol):
 
 
 class MetricWriter:
-    """Writes each row of metrics to the workspace, and to a tracker where there is one.
+    """Writes each row of metrics to the workspace, and to the tracker that HEED_TRACKER names; closes it at the end of a `with`.
+
+    A tracker draws, it changes no number; so it is no setting of a stage, and another one makes nothing run again.
 
     Args:
         out: its `metrics.jsonl` gets every row.
-        tracker: "none", "tensorboard" or "wandb".
 
     Raises:
         ConfigError: the tracker is unknown, or its library is not installed.
     """
 
-    def __init__(self, out: Workspace, tracker: str = "none") -> None:
+    def __init__(self, out: Workspace) -> None:
         self._out = out
-        self._tracker = _open(tracker, out.path)
+        self._tracker = _open(os.environ.get(VARIABLE) or "none", out.path)
+
+    def __enter__(self) -> MetricWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def write(self, row: Mapping[str, float]) -> None:
         """Log one row and show its headline.
@@ -152,8 +162,8 @@ def _open(tracker: str, folder: Path) -> Tracker | None:
             return _TensorBoard(folder)
         case "wandb":
             return _Wandb(folder)
-    raise ConfigError(f"tracker = \"{tracker}\": no such tracker; 'none', 'tensorboard' or 'wandb' was expected")
+    raise ConfigError(f"{VARIABLE}={tracker}: no such tracker; 'none', 'tensorboard' or 'wandb' was expected")
 
 
 def _missing(library: str) -> str:
-    return f'tracker = "{library}": {library} is not installed; run: pip install "heedful[{library}]"'
+    return f'{VARIABLE}={library}: {library} is not installed; run: pip install "heedful[{library}]"'

@@ -27,15 +27,16 @@ from heedful.models.loading import (
     load_tokenizer,
     model_kind,
     one_line,
+    stop_ids,
 )
 from heedful.models.prompts import Renderer, plain_text
 from heedful.models.trunks import Precision, autocast
 from heedful.records.types import Prompt
 
 Pooling = Literal["auto", "mean", "sum", "cls", "last"]
+"""`auto` is `mean` for an encoder and `last` for a decoder."""
 SUM_UNIT = 16.0
 """Tokens. A sum of states is divided by it, so that it is of the size of a mean where answers are a sentence or two long."""
-"""`auto` is `mean` for an encoder and `last` for a decoder."""
 
 TOKENS_PER_FORWARD = 16_384
 """Padding included; bounds the memory of scoring."""
@@ -85,7 +86,7 @@ class Backbone:
         self.tokenizer = tokenizer
         self.reading = reading
         self.kind: Kind = model_kind(model.config)
-        self._renderer = Renderer(tokenizer, False) if self.kind == "causal" else None
+        self._renderer = Renderer(tokenizer, False, stop=stop_ids(model, tokenizer)) if self.kind == "causal" else None
         unfit = {"causal": ("cls",), "encoder": ("last", "sum")}.get(self.kind, ())
         if reading.pooling in unfit:
             raise ModelError(

@@ -194,6 +194,35 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     return float((rankdata(numbers)[wanted].sum() - m * (m + 1) / 2) / (m * (len(wanted) - m)))
 
 
+def clustered_auc(
+    scores: ArrayLike, labels: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 1000, level: float = 0.95
+) -> Estimate:
+    """Return `roc_auc`; its interval resamples whole clusters. Resamples with one class only are left out.
+
+    Args:
+        scores: [N], finite.
+        labels: [N], truth values; True = wanted.
+        clusters: [N], what is drawn together: the text's template or thread, else the row itself.
+
+    Raises:
+        DataError: as `roc_auc`, or clusters of another length.
+    """
+    value = roc_auc(scores, labels)
+    wanted = np.asarray(labels, dtype=np.float64)
+    levels, level_of = np.unique(_rows(scores, clusters), return_inverse=True)
+    place, size = _places(clusters)
+    rng = np.random.default_rng(seed)
+    aucs = []
+    for _ in range(draws):
+        weights = np.bincount(rng.integers(0, size, size), minlength=size)[place].astype(np.float64)
+        up, down = (np.bincount(level_of, weights * part, minlength=len(levels)) for part in (wanted, 1 - wanted))
+        if up.any() and down.any():
+            # a wanted row beats all unwanted ones of lower levels, and half of those of its own
+            aucs.append(float(up @ (down.cumsum() - down / 2)) / (up.sum() * down.sum()))
+    low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2]) if aucs else (value, value)
+    return Estimate(value, float(low), float(high), len(wanted), size)
+
+
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 10) -> float:
     """Return the gap between stated and seen probability, averaged over equally wide bins by their number of rows.
 
@@ -297,9 +326,14 @@ def _rows(values: ArrayLike, clusters: Clusters) -> Floats:
 
 def _cluster_sums(columns: Floats, clusters: Clusters) -> Floats:
     """Return the sum of each column over each cluster, [C, k], clusters in order of appearance."""
+    place, size = _places(clusters)
+    return np.stack([np.bincount(place, weights=column, minlength=size) for column in columns.T], axis=1)
+
+
+def _places(clusters: Clusters) -> tuple[NDArray[np.int64], int]:
+    """Return each row's cluster as a number from 0, in order of appearance, and how many clusters there are."""
     numbers: dict[Hashable, int] = {}
-    place = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
-    return np.stack([np.bincount(place, weights=column, minlength=len(numbers)) for column in columns.T], axis=1)
+    return np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters]), len(numbers)
 
 
 def _resampled_totals(sums: Floats, *, seed: int, draws: int) -> Floats:

@@ -140,8 +140,6 @@ class Config(StageConfig):
     stop: StopGroup = StopGroup()
     checkpoint_every: int = Field(default=5, ge=1)
     """Iterations between two saves of the whole state."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
-    """Where metrics go besides metrics.jsonl."""
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 1
+VERSION = 2
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data"), required=False),
     "labeled": InputSpec(stages=("data",), required=False),
@@ -51,6 +51,8 @@ class Config(StageConfig):
     """`pairwise` learns from the input `preferences`, `classifier` from the input `labeled`. `contrast` learns from the input
     `demonstrations` which prompt an answer belongs to: a first lesson, from which a `pairwise` model goes on by its input
     `start`. `pretrained` uses an existing sequence classifier as it is and trains nothing."""
+    name: str = ""
+    """What figures and report call this model; empty: a `pretrained` classifier's source, else "reward model" or "classifier"."""
     backbone: BackboneGroup = BackboneGroup()
     wanted: str | None = None
     """`pretrained`: the wanted class, as the classifier's configuration names it."""
@@ -83,6 +85,13 @@ class Config(StageConfig):
         if self.lora is not None and self.backbone.freeze_layers:
             raise ValueError("reward: give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
         return self
+
+    @property
+    def called(self) -> str:
+        """What figures and report call the model."""
+        if self.name or self.mode == "pretrained":
+            return self.name or self.backbone.source
+        return "classifier" if self.mode == "classifier" else "reward model"
 
     @property
     def sees_prompt(self) -> bool:
