@@ -1,5 +1,6 @@
 """A small alignment run: artifacts to start from, a scorer in a file, and settings that take a second."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from heedful.records.artifacts import Artifact, Identity, Workspace
 from heedful.records.types import PromptRecord
 from heedful.stages import align
 from heedful.testing.artifacts import artifact_of, run_stage
-from heedful.testing.policies import byte_causal, byte_tokenizer
+from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
 from heedful.testing.tiny import save_model
 
 SCORERS = """
@@ -26,6 +27,15 @@ SMALL: dict[str, Any] = {
     "optimizer": {"lr": 1e-2},
     "reward": {"function": "scorers.py:letters", "missing_eos_value": 0.0},
 }
+FIGURE = {"mean": 0.25, "low": 0.2, "high": 0.3}
+SUMMARY = {
+    "title": "Letters",
+    "generated": True,
+    "verdict": "It writes more letters.",
+    "toxicity": {"by": "gold", "before": FIGURE, "after": FIGURE, "change": FIGURE},
+    "kl": {"per_sequence": 1.5},
+}
+KINDS = {"causal": (byte_causal, {}), "encoder_decoder": (byte_encoder_decoder, {"targets": ["q", "v"]})}
 
 
 def settings(**changes: Any) -> align.Config:
@@ -59,6 +69,19 @@ def aligned(store: Path, given: dict[str, Artifact], *, seed: int = 0, **changes
 
 
 def rows(artifact: Artifact) -> list[dict[str, Any]]:
-    import json
-
     return [json.loads(line) for line in artifact.file("metrics.jsonl").read_text().splitlines()]
+
+
+def run_folder(root: Path, kind: str = "causal", method: str = "lora") -> Path:
+    """A run's folder as the runner leaves it: links, run.json, summary.json."""
+    build, lora = KINDS[kind]
+    given = inputs(root / "store", build(0))
+    steps = {"data": given["prompts"], "sft": given["policy"]}
+    steps["align"] = aligned(root / "store", given, iterations=2, policy={"method": method, **lora})
+    run = root / "runs" / "letters"
+    run.mkdir(parents=True)
+    for name, artifact in steps.items():
+        (run / name).symlink_to(artifact.path)
+    (run / "run.json").write_text(json.dumps({"steps": [{"name": name} for name in steps]}))
+    (run / "summary.json").write_text(json.dumps(SUMMARY))
+    return run

@@ -14,7 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heedful.apps.runner import Run, StepResult, dry_run, run, run_seeds
+    from heedful.apps.cleaning import find_rubbish, remove_rubbish
+    from heedful.apps.doctor import examine
+    from heedful.apps.lineage import lineage
+    from heedful.apps.rerendering import render_again
+    from heedful.apps.runner import Run, StepResult, dry_run, run, run_seeds, run_stage
+    from heedful.apps.shipped import copy_out
+    from heedful.engines.chat import side_by_side
+    from heedful.engines.exporting import export, push
     from heedful.errors import (
         ArtifactError,
         CheckpointError,
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from heedful.records.artifacts import Artifact, Workspace
     from heedful.records.jsonl import read_records, write_records
     from heedful.records.recipes import Recipe, Step
+    from heedful.stages import STAGES
 
 _HOMES = {
     "Artifact": "heedful.records.artifacts",
@@ -41,20 +49,32 @@ _HOMES = {
     "ModelError": "heedful.errors",
     "Recipe": "heedful.records.recipes",
     "Run": "heedful.apps.runner",
+    "STAGES": "heedful.stages",
     "ShapeError": "heedful.errors",
     "Step": "heedful.records.recipes",
     "StepResult": "heedful.apps.runner",
     "WaitingForPeople": "heedful.errors",
     "Workspace": "heedful.records.artifacts",
+    "copy_out": "heedful.apps.shipped",
     "dry_run": "heedful.apps.runner",
+    "examine": "heedful.apps.doctor",
+    "export": "heedful.engines.exporting",
+    "find_rubbish": "heedful.apps.cleaning",
+    "lineage": "heedful.apps.lineage",
+    "push": "heedful.engines.exporting",
     "read_records": "heedful.records.jsonl",
+    "remove_rubbish": "heedful.apps.cleaning",
+    "render_again": "heedful.apps.rerendering",
     "run": "heedful.apps.runner",
     "run_seeds": "heedful.apps.runner",
+    "run_stage": "heedful.apps.runner",
+    "side_by_side": "heedful.engines.chat",
     "write_records": "heedful.records.jsonl",
 }
 """Public name to the module it lives in; that module is imported when the name is first used."""
 
 __all__ = [
+    "STAGES",
     "Artifact",
     "ArtifactError",
     "CheckpointError",
@@ -71,11 +91,21 @@ __all__ = [
     "WaitingForPeople",
     "Workspace",
     "__version__",
+    "copy_out",
     "dry_run",
+    "examine",
+    "export",
+    "find_rubbish",
+    "lineage",
     "load_artifact",
+    "push",
     "read_records",
+    "remove_rubbish",
+    "render_again",
     "run",
     "run_seeds",
+    "run_stage",
+    "side_by_side",
     "write_records",
 ]
 

@@ -42,7 +42,7 @@ def find_rubbish(root: Path, *, days: float) -> list[Rubbish]:
     return [Rubbish(path, _size(path)) for path in gone]
 
 
-def remove(rubbish: Iterable[Rubbish]) -> int:
+def remove_rubbish(rubbish: Iterable[Rubbish]) -> int:
     """Remove folders; return the bytes freed."""
     freed = 0
     for each in rubbish:

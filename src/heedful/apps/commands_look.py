@@ -10,9 +10,9 @@ import typer
 
 def show(path: Annotated[Path, typer.Argument(help="An artifact, a link to one, or a run's folder.")]) -> None:
     """Print the lineage of an artifact, back to its data."""
-    from heedful.apps.lineage import open_any, tree
+    from heedful.apps.lineage import lineage, open_any
 
-    for line in tree(open_any(path)):
+    for line in lineage(open_any(path)):
         typer.echo(line)
 
 
@@ -22,12 +22,12 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
 ) -> None:
     """Remove artifacts that no run needs, and unfinished work that nobody went on with."""
-    from heedful.apps.cleaning import find_rubbish, remove, size_text
+    from heedful.apps.cleaning import find_rubbish, remove_rubbish, size_text
 
     rubbish = find_rubbish(root, days=days)
     for each in rubbish:
         typer.echo(f"{each.path}  {size_text(each.size)}")
-    freed = sum(each.size for each in rubbish) if dry_run else remove(rubbish)
+    freed = sum(each.size for each in rubbish) if dry_run else remove_rubbish(rubbish)
     typer.echo(f"{len(rubbish)} folders, {size_text(freed)} {'would be freed' if dry_run else 'freed'}")
 
 

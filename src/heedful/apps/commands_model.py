@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from heedful.errors import DataError
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 
@@ -26,7 +28,10 @@ def try_(
             return
         if not text.strip():
             return
-        _answer(run, text)
+        try:
+            _answer(run, text)
+        except DataError as error:  # a prompt that is too long, say: the next one may do
+            typer.echo(f"heed: {error}", err=True)
 
 
 def export(run: RunFolder, folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to.")]) -> None:

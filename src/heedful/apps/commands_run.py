@@ -23,19 +23,23 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; runs/NAME by default.")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="0-9", help="Run once per seed, into DIR/seed-N.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and do nothing.")] = False,
+    tracker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Draw curves with tensorboard or wandb too; changes no number.")
+    ] = None,
 ) -> None:
     """Run a recipe; what is complete is skipped, what was interrupted goes on."""
     from heedful.apps import runner
 
     loaded = runner.load(recipe, overrides(set_))
+    several = None if seeds is None else parse_seeds(seeds)
     if dry_run:
-        _show_plan(loaded, until, out)
+        _show_plans(loaded, several, until, out)
         return
     try:
-        if seeds is None:
-            runs = [runner.run(loaded, until=until, out=out)]
+        if several is None:
+            runs = [runner.run(loaded, until=until, out=out, tracker=tracker)]
         else:
-            runs = runner.run_seeds(loaded, parse_seeds(seeds), until=until, out=out)
+            runs = runner.run_seeds(loaded, several, until=until, out=out, tracker=tracker)
     except KeyboardInterrupt:
         stopped()
     _show_runs(runs)
@@ -90,14 +94,16 @@ def stopped() -> None:
     raise typer.Exit(130)
 
 
-def _show_plan(recipe: Recipe, until: str | None, out: Path | None) -> None:
+def _show_plans(recipe: Recipe, seeds: list[int] | None, until: str | None, out: Path | None) -> None:
     from heedful.apps.runner import dry_run
     from heedful.apps.tables import print_table
 
-    rows = [
-        (each.name, each.stage, each.state, (each.digest or "")[:12]) for each in dry_run(recipe, until=until, out=out)
-    ]
-    print_table(("name", "stage", "would", "digest"), rows)
+    for seed in [None] if seeds is None else seeds:
+        if seed is not None:
+            typer.echo(f"seed {seed}")
+        planned = dry_run(recipe, seed=seed, until=until, out=out)
+        rows = [(each.name, each.stage, each.state, (each.digest or "")[:12]) for each in planned]
+        print_table(("name", "stage", "would", "digest"), rows)
 
 
 def _show_runs(runs: list[Run]) -> None:

@@ -22,7 +22,7 @@ def open_any(path: Path) -> Artifact:
     return Artifact.open(path)
 
 
-def tree(artifact: Artifact) -> Iterator[str]:
+def lineage(artifact: Artifact) -> Iterator[str]:
     """Yield the lines of an artifact's lineage; what was shown before is only named again."""
     yield _line(artifact)
     yield from _branches(artifact, "", {artifact.digest})

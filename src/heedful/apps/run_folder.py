@@ -28,6 +28,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._same_recipe = False
 
     @property
     def report(self) -> Path | None:
@@ -40,9 +41,12 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ArtifactError(f"{self.path}: a file is in the way of the run's folder")
         self.path.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.path / RECIPE) as stream:
-            note = f"# As `heed run` resolved it. Relative paths start at {recipe.path.parent.absolute()}\n"
-            stream.write((note + to_toml(recipe.tables())).encode())
+        note = f"# As `heed run` resolved it. Relative paths start at {recipe.path.parent.absolute()}\n"
+        resolved = (note + to_toml(recipe.tables())).encode()
+        known = self.path / RECIPE
+        self._same_recipe = known.is_file() and known.read_bytes() == resolved
+        with whole_file(known) as stream:
+            stream.write(resolved)
         names = {step.name for step in recipe.steps}
         for entry in self.path.iterdir():
             if entry.is_symlink() and entry.name not in names:
@@ -74,8 +78,8 @@ class RunFolder:
         head["base"] = str(recipe.path.parent.absolute())
         run = head | {"steps": steps}
         reports = [artifact for artifact in finished.values() if artifact.stage == "report"]
-        if _read(self.path / RUN) == run and self.report is not None:
-            return
+        if self._same_recipe and self.report is not None and _extends(_read(self.path / RUN), run):
+            return  # all of this was done before, and more: a run `--until` an early stage takes nothing away
         self.forget_report()
         if reports:
             publish(reports[-1].path, self.path, finished)
@@ -102,6 +106,13 @@ def _cost(artifact: Artifact) -> dict[str, Any] | None:
     path = artifact.path / TIMINGS
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     return next((row for row in reversed(rows) if "peak_memory_bytes" in row), None)
+
+
+def _extends(known: Any, run: Mapping[str, Any]) -> bool:
+    """Is `run` what `known` says, or its beginning."""
+    if not isinstance(known, dict) or {**known, "steps": []} != {**run, "steps": []}:
+        return False
+    return bool(known["steps"][: len(run["steps"])] == run["steps"])
 
 
 def _read(path: Path) -> Any:

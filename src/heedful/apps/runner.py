@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from heedful.apps.planning import Job, Planned, complete, identity, inputs_of, jobs, plan, with_seed
+from heedful.apps.planning import Job, Planned, complete, identity, inputs_of, jobs, plan, single_job, with_seed
 from heedful.apps.run_folder import RunFolder
 from heedful.apps.shipped import find
 from heedful.engines.progress import say
 from heedful.engines.seeding import num_threads, pin
+from heedful.engines.tracking import tracked_by
 from heedful.errors import ArtifactError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.recipes import Recipe
@@ -65,6 +66,7 @@ def run(
     set: Mapping[str, Any] | None = None,  # the command's word
     until: str | None = None,
     out: Path | str | None = None,
+    tracker: str | None = None,
 ) -> Run:
     """Run a recipe; what is complete is skipped, what was interrupted goes on.
 
@@ -73,30 +75,53 @@ def run(
         set: path to value, such as `{"align.kl.coef": 0.1}`.
         until: the last stage to run.
         out: the run's folder, by default `runs/<name>`; artifacts go to `artifacts` beside it.
+        tracker: "tensorboard" or "wandb" draw curves of what is trained now, beside metrics.jsonl; by default what
+            HEED_TRACKER says. It changes no number and makes nothing run again.
 
     Raises:
         HeedError: what a person can put right, in one line.
     """
     recipe = load(recipe, set)
-    folder = Path(out) if out is not None else Path("runs") / recipe.name
-    return _run(recipe, folder, folder.absolute().parent / "artifacts", until)
+    folder, store = _places(recipe, out)
+    with tracked_by(tracker):
+        return _run(recipe, folder, store, until)
 
 
 def run_seeds(
-    recipe: Recipe | Path | str, seeds: Iterable[int], *, until: str | None = None, out: Path | None = None
+    recipe: Recipe | Path | str,
+    seeds: Iterable[int],
+    *,
+    set: Mapping[str, Any] | None = None,
+    until: str | None = None,
+    out: Path | str | None = None,
+    tracker: str | None = None,
 ) -> list[Run]:
-    """Run a recipe once per seed, into `<out>/seed-N`; all share one store."""
-    recipe = load(recipe)
-    folder = out if out is not None else Path("runs") / recipe.name
-    store = folder.absolute().parent / "artifacts"
-    return [_run(with_seed(recipe, seed), folder / f"seed-{seed}", store, until) for seed in seeds]
+    """Run a recipe once per seed, into `<out>/seed-N`; all share one store. The rest is as in `run`."""
+    recipe = load(recipe, set)
+    folder, store = _places(recipe, out)
+    with tracked_by(tracker):
+        return [_run(with_seed(recipe, seed), folder / f"seed-{seed}", store, until) for seed in seeds]
 
 
-def dry_run(recipe: Recipe | Path | str, *, until: str | None = None, out: Path | None = None) -> list[Planned]:
-    """Return what `run` would do."""
-    recipe = load(recipe)
-    folder = out if out is not None else Path("runs") / recipe.name
-    return plan(jobs(recipe, until=until), folder.absolute().parent / "artifacts", recipe.path.parent)
+def dry_run(
+    recipe: Recipe | Path | str,
+    *,
+    set: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    until: str | None = None,
+    out: Path | str | None = None,
+) -> list[Planned]:
+    """Return what `run` would do; with `seed`, what `run_seeds` would do for it."""
+    recipe = load(recipe, set)
+    if seed is not None:
+        recipe = with_seed(recipe, seed)
+    return plan(jobs(recipe, until=until), _places(recipe, out)[1], recipe.path.parent)
+
+
+def _places(recipe: Recipe, out: Path | str | None) -> tuple[Path, Path]:
+    """Return the run's folder and the store of its artifacts."""
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    return folder, folder.absolute().parent / "artifacts"
 
 
 def load(recipe: Recipe | Path | str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -121,6 +146,33 @@ def run_job(job: Job, inputs: Mapping[str, Artifact], store: Path, base: Path) -
         if job.verb.uses_torch:
             pin(threads)
         return _work(job, inputs, workspace), "run"
+
+
+def run_stage(
+    stage: str,
+    out: Path | str,
+    *,
+    inputs: Mapping[str, Path | str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    base: Path | str | None = None,
+) -> StepResult:
+    """Run one stage outside any recipe, as `heed STAGE` does.
+
+    Args:
+        stage: such as "sample".
+        out: becomes a link to the artifact, which lies in `artifacts` beside it.
+        inputs: role to the folder of a finished artifact.
+        settings: the stage's settings, tables as dicts.
+        seed: every random draw derives from it.
+        base: where relative paths in settings start; by default the working folder.
+
+    Raises:
+        HeedError: what a person can put right, in one line.
+    """
+    given = {role: [Artifact.open(path)] for role, path in (inputs or {}).items()}
+    job, found = single_job(stage, settings or {}, given, seed, place=stage)
+    return single(job, found, Path(out), Path(base) if base is not None else Path.cwd())
 
 
 def single(job: Job, inputs: Mapping[str, Artifact], out: Path, base: Path) -> StepResult:

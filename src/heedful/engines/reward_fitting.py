@@ -173,6 +173,6 @@ def _calibrated(model: Any, inputs: Mapping[str, Artifact]) -> Any:
 def _finish(config: Config, model: RewardModel | SequenceClassifier, metrics: Metrics, out: Workspace) -> Artifact:
     model.save(out.folder("model"))
     scale = {"gain": model.scale.gain, "bias": model.scale.bias, "temperature": model.scale.temperature}
-    about = {"name": config.called, "mode": config.mode, "sees_prompt": model.backbone.reading.sees_prompt}
+    about: Metrics = {"name": config.called, "mode": config.mode, "sees_prompt": model.backbone.reading.sees_prompt}
     out.write_json("reward.json", {**about, **scale, **metrics})
     return out.finish(metrics=metrics)

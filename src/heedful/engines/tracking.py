@@ -5,9 +5,10 @@ metrics.jsonl uses our glossary's names. People come with dashboards made for TR
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +44,21 @@ STEPS = ("iteration", "optimizer_step")
 """What a row is numbered by: the first of these that it has."""
 HEADLINE = ("score_mean", "kl_per_sequence", "entropy", "length_mean")
 """What the terminal shows of an iteration."""
+
+
+@contextlib.contextmanager
+def tracked_by(name: str | None) -> Iterator[None]:
+    """Let every MetricWriter that is made inside the block write to this tracker too; None leaves it to the environment."""
+    before = os.environ.get(VARIABLE)
+    try:
+        if name is not None:
+            os.environ[VARIABLE] = name
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 class Tracker(Protocol):

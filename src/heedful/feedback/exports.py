@@ -23,6 +23,7 @@ def consensus_of(answers: Sequence[Ranking]) -> Consensus:
         fails=found.fails,
         cost=found.cost,
         unique=found.unique,
+        margin=found.margin,
         labelers=tuple(answer.labeler for answer in answers),
         criterion=first.criterion,
     )
@@ -37,8 +38,7 @@ def preferences_of(
         consensus: of these answers.
         answers: the answers to one task.
         pairs_from: "labelers" lets the votes on a pair decide its side (an even vote gives no pair); "consensus" takes
-        the pairs
-            that the consensus orders, with p at least 1/2.
+            the pairs that the consensus orders, with p at least 1/2.
         smoothing: a in p = (wins + ties / 2 + a) / (n + 2 a).
 
     Pairs of equal texts are dropped: there is nothing to tell them apart.
@@ -51,13 +51,15 @@ def preferences_of(
         pairs = ranking_pairs(WeakOrder(consensus.ranking, consensus.fails))
     texts = consensus.completions
     return [
-        _preference(consensus, pair, both_ways[pair], smoothing)
+        _preference(consensus, pair, both_ways[pair], smoothing, by=pairs_from)
         for pair in sorted(pairs)
         if texts[pair[0]] != texts[pair[1]]
     ]
 
 
-def _preference(consensus: Consensus, pair: tuple[str, str], votes: PairCounts, smoothing: float) -> Preference:
+def _preference(
+    consensus: Consensus, pair: tuple[str, str], votes: PairCounts, smoothing: float, *, by: str
+) -> Preference:
     better, worse = pair
     return Preference(
         prompt=consensus.prompt,
@@ -70,6 +72,6 @@ def _preference(consensus: Consensus, pair: tuple[str, str], votes: PairCounts, 
         task_id=consensus.task_id,
         criterion=consensus.criterion,
         source="rankings",
-        by=consensus.labelers[0] if len(consensus.labelers) == 1 else "consensus",
+        by=consensus.labelers[0] if len(consensus.labelers) == 1 else by,
         meta={"chosen_id": better, "rejected_id": worse},
     )

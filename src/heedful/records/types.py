@@ -96,6 +96,8 @@ class Consensus(Record):
     fails: tuple[str, ...] = ()
     cost: float
     unique: bool
+    margin: float | None = None
+    """What the second best weak order costs more, in pairs; 0 where another is as good, None where there is no other."""
     labelers: tuple[str, ...]
     criterion: str
 
@@ -114,7 +116,7 @@ class Preference(Record):
     criterion: str | None = None
     source: str | None = None
     by: str | None = None
-    """Labeler or judge; "consensus" where several were merged."""
+    """Labeler or judge; where several spoke "labelers" (their votes on the pair) or "consensus" (the order they agree on)."""
     principle: str | None = None
     order: str | None = None
     margin: float | None = None

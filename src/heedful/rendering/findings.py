@@ -32,7 +32,7 @@ def verdict(content: ReportContent) -> str:
         text += f", while {listing([_clause(outcome, brief=True) for outcome in rest[:_MOST_BESIDE]])}"
     if worse:
         text += f". Worse: {listing([_clause(outcome, brief=True) for outcome in worse])}"
-    return f"{text}."
+    return f"{text}. All of it on generated data." if content.generated else f"{text}."
 
 
 def improved(outcome: OutcomeFigures) -> bool | None:

@@ -6,12 +6,13 @@ A reward model cannot agree with noisy labels more often than a perfect scorer w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from heedful.records.types import LabeledText, Preference
-from heedful.rendering.content import CalibrationBin, Mistake
+from heedful.numerics.statistics import clustered_mean
+from heedful.records.types import LabeledText, Preference, Prompt
+from heedful.rendering.content import CalibrationBin, Estimate, Mistake
 from heedful.rendering.prompts import prompt_text
 
 _TIE = 0.5
@@ -78,6 +79,25 @@ def ceiling(pairs: Iterable[Preference], accuracy: float) -> float | None:
     odds = (1 - accuracy) / accuracy
     leads = [2 * pair.wins + pair.ties - pair.n for pair in pairs if pair.p != _TIE]
     return float(np.mean([1 / (1 + odds**lead) for lead in leads])) if leads else None
+
+
+def gold_accuracy(
+    pairs: Iterable[Preference], utility: Callable[[Prompt, str], float], *, seed: int
+) -> Estimate | None:
+    """Return how often gold itself orders the labeled pairs as the labels do: the most that a scorer can be expected to reach.
+
+    Ties among the labels are left out, gold's own count one half; the interval is clustered by task. None without decided pairs.
+
+    Args:
+        utility: gold's worth of a completion to a prompt; higher is better.
+    """
+    decided = [pair for pair in pairs if pair.p != _TIE]
+    if not decided:
+        return None
+    leads = [utility(pair.prompt, pair.chosen) - utility(pair.prompt, pair.rejected) for pair in decided]
+    right = (np.sign(leads) + 1) / 2
+    found = clustered_mean(right, [pair.task_id for pair in decided], seed=seed)
+    return Estimate(found.value, found.low, found.high)
 
 
 def _margin(pair: Preference) -> float | None:

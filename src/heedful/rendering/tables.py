@@ -209,4 +209,4 @@ def costs(stages: Sequence[StageCost], seconds: float, peak_memory_bytes: int | 
         for each in stages
     ]
     rows.append((Cell("Whole run"), *_numbers(duration(seconds), "", memory(peak_memory_bytes))))
-    return Table("Wall-clock time and peak memory by stage.", head, tuple(rows))
+    return Table("Wall-clock time by stage, and the most memory the process had held by its end.", head, tuple(rows))

@@ -18,7 +18,7 @@ from heedful.records.seeds import derive_seed
 from heedful.records.types import Consensus, Preference, Prompt, Ranking
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 1
+VERSION = 2
 USES_TORCH = False
 INPUTS = {"rankings": InputSpec(stages=("collect",))}
 

@@ -18,9 +18,16 @@ from heedful.records.types import LabeledText, Outcome, Preference
 from heedful.stages.spec import InputSpec, StageConfig
 
 if TYPE_CHECKING:
-    from heedful.rendering.content import Ancestor, LabelFigures, OutcomeFigures, ReportContent, RewardFigures
+    from heedful.rendering.content import (
+        Ancestor,
+        Estimate,
+        LabelFigures,
+        OutcomeFigures,
+        ReportContent,
+        RewardFigures,
+    )
 
-VERSION = 1
+VERSION = 2
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),
@@ -39,7 +46,8 @@ class Config(StageConfig):
     name: str = ""
     """The run's name in summary.json; the title where it is empty."""
     generated: bool = False
-    """True where the data were generated: title and verdict then say so."""
+    """True where the data were generated in another way than by a world of ours, which the report knows by itself. Title and
+    verdict then say so."""
     criterion: str | None = None
     """The outcome that leads the report; by default toxicity, else harmfulness, helpfulness, utility, reward."""
     examples: int = Field(default=3, ge=0, le=50)
@@ -77,7 +85,7 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
         title=config.title,
         outcomes=_outcomes(evaluated["outcomes"], rows, criterion),
         criterion=criterion,
-        generated=config.generated,
+        generated=config.generated or _world(inputs) is not None,
         win_rate=reading.estimate_of(win_rate),
         win_rate_by=str(win_rate.get("by") or ""),
         kl_per_sequence=kl_per_sequence,
@@ -90,10 +98,16 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
             seed=derive_seed(seed, "report", "examples"),
         ),
         run=reading.run_figures(*_training(inputs.get("training"))),
-        reward=_reward(inputs, evaluated.get("reward_model") or {}, labels),
+        reward=_reward(inputs, evaluated.get("reward_model") or {}, labels, derive_seed(seed, "report", "ceiling")),
         labels=labels,
         lineage=tuple(_ancestor(role, artifact) for role, artifact in inputs.items()),
     )
+
+
+def _world(inputs: Mapping[str, Artifact]) -> str | None:
+    """Return the generated world that the prompts came from, as evaluation or labelers were told; None for other data."""
+    settings = [inputs[role].manifest["config"] for role in ("evaluation", "collect") if role in inputs]
+    return next((str(each["world"]) for each in settings if each.get("world")), None)
 
 
 def _criterion(config: Config, outcomes: Mapping[str, Any]) -> str:
@@ -138,7 +152,7 @@ def _labels(inputs: Mapping[str, Artifact]) -> LabelFigures | None:
 
 
 def _reward(
-    inputs: Mapping[str, Artifact], evaluated: Mapping[str, Any], labels: LabelFigures | None
+    inputs: Mapping[str, Artifact], evaluated: Mapping[str, Any], labels: LabelFigures | None, seed: int
 ) -> RewardFigures | None:
     """Return the reward model's figures; what its stage did not write is worked out from its scored held-out rows."""
     from heedful.rendering.reading import reward_figures
@@ -148,24 +162,37 @@ def _reward(
     if figures is None or "reward" not in inputs or not (inputs["reward"].path / "tune_scores.jsonl").is_file():
         return figures
     if figures.mode == "pairwise":
-        return _with_pairs(figures, inputs["reward"].records("tune_scores", Preference), raw, labels)
+        pairs = inputs["reward"].records("tune_scores", Preference)
+        return _with_pairs(figures, pairs, raw, _ceiling(pairs, _world(inputs), labels, seed))
     return _with_texts(figures, inputs["reward"].records("tune_scores", LabeledText))
 
 
 def _with_pairs(
-    figures: RewardFigures, pairs: list[Preference], raw: Mapping[str, Any], labels: LabelFigures | None
+    figures: RewardFigures, pairs: list[Preference], raw: Mapping[str, Any], ceiling: Estimate | None
 ) -> RewardFigures:
     from heedful.rendering import heldout
-    from heedful.rendering.content import Estimate
 
-    ceiling = heldout.ceiling(pairs, skill) if (skill := _labelers_skill(labels)) else None
     judged = heldout.pair_confidences(pairs, float(raw.get("gain") or 1.0))
     return replace(
         figures,
         calibration=figures.calibration or heldout.calibration(judged),
         worst=figures.worst or heldout.worst_mistakes(pairs, _NUM_MISTAKES),
-        ceiling=figures.ceiling or (None if ceiling is None else Estimate(ceiling)),
+        ceiling=figures.ceiling or ceiling,
     )
+
+
+def _ceiling(pairs: list[Preference], world: str | None, labels: LabelFigures | None, seed: int) -> Estimate | None:
+    """Return a perfect scorer's accuracy on these labels: gold's own where gold is known, else estimated from the votes."""
+    from heedful.rendering import heldout
+    from heedful.rendering.content import Estimate
+
+    if world is not None:
+        from heedful.worlds import get_world
+
+        return heldout.gold_accuracy(pairs, get_world(world).utility, seed=seed)
+    skill = _labelers_skill(labels)
+    estimated = heldout.ceiling(pairs, skill) if skill else None
+    return None if estimated is None else Estimate(estimated)
 
 
 def _with_texts(figures: RewardFigures, texts: list[LabeledText]) -> RewardFigures:

@@ -13,6 +13,7 @@ from heedful.apps import cli
 from heedful.apps.commands_run import parse_seeds
 from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact
+from tests.alignment import run_folder
 
 
 @pytest.fixture
@@ -46,6 +47,10 @@ def test_set_until_out_seeds_and_dry_run(recipe_path: Path, heed) -> None:  # ty
     assert code == 0
     assert "unknown until letters" in out
     assert not Path("runs").exists()
+    code, out, _ = heed("run", "small.toml", "--dry-run", "--seeds", "3-4")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("seed")] == ["seed 3", "seed 4"]
+    assert heed("run", "small.toml", "--dry-run", "--seeds", "x")[0] == 2
     options = ("--set", "count.step=0.5", "--until", "count", "--out", "mine/a", "--seeds", "0-1")
     assert heed("run", "small.toml", *options)[0] == 0
     assert Artifact.open("mine/a/seed-1/count").metrics == {"count": 1.5}
@@ -207,28 +212,67 @@ def test_stages_and_doctor(heed) -> None:  # type: ignore[no-untyped-def]
     }
 
 
-def test_try_shows_before_and_after(heed, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    import sys
-    from types import SimpleNamespace
+@pytest.fixture(scope="module")
+def aligned_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(run_folder(tmp_path_factory.mktemp("aligned")))
 
-    def side_by_side(run: Path, prompt: str):  # type: ignore[no-untyped-def]
-        yield {"before": f"{prompt} Ugh.", "after": f"{prompt} Shade."}
 
-    monkeypatch.setitem(sys.modules, "heedful.engines.chat", SimpleNamespace(side_by_side=side_by_side))
-    assert heed("try", "runs/x", "--prompt", "Hot?") == (0, "before: Hot? Ugh.\nafter: Hot? Shade.\n", "")
-    answers = iter(["Hot?", ""])
+def test_try_shows_before_and_after(heed, aligned_run: str, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    from heedful.engines.chat import side_by_side
+
+    pair = next(side_by_side(Path(aligned_run), "Hot?"))
+    shown = f"before: {pair['before']}\nafter: {pair['after']}\n"
+    assert heed("try", aligned_run, "--prompt", "Hot?") == (0, shown, "")
+    # a prompt that cannot be answered is refused in one line, and the next one is asked for
+    answers = iter(["Hot? " * 2000, "Hot?", ""])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
-    assert heed("try", "runs/x")[1] == "before: Hot? Ugh.\nafter: Hot? Shade.\n"
+    code, out, err = heed("try", aligned_run)
+    assert (code, out) == (0, shown)
+    assert [line for line in err.splitlines() if "context" in line] == [err.splitlines()[-1]]
 
 
-def test_export_and_push_print_where_the_model_is(heed, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_two_answers_stand_side_by_side_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+    import sys
+
+    from heedful.apps.tables import print_pair
+
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "60")
+    print_pair(("before", "Ugh."), ("after", "Shade."))
+    line = next(line for line in terminal.getvalue().splitlines() if "Ugh." in line)
+    assert line.index("Ugh.") < line.index("Shade.")
+
+
+def test_export_prints_where_the_model_is(heed, aligned_run: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert heed("export", aligned_run, str(tmp_path / "model")) == (0, f"{tmp_path / 'model'}\n", "")
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_push_prints_the_models_address(heed, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     import sys
     from types import SimpleNamespace
 
-    fake = SimpleNamespace(export=lambda run, folder: folder, push=lambda run, repo: f"https://hub/{repo} from {run}")
+    fake = SimpleNamespace(push=lambda run, repo: f"https://hub/{repo} from {run}")  # no hub can be reached from a test
     monkeypatch.setitem(sys.modules, "heedful.engines.exporting", fake)
-    assert heed("export", "runs/x", "model") == (0, "model\n", "")
     assert heed("push", "runs/x", "me/model") == (0, "https://hub/me/model from runs/x\n", "")
+
+
+def test_a_tracker_draws_and_changes_no_number(recipe_path: Path, heed, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    import os
+
+    from heedful.engines.tracking import VARIABLE, tracked_by
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with tracked_by("tensorboard"):
+        assert os.environ[VARIABLE] == "tensorboard"
+    assert VARIABLE not in os.environ
+    assert heed("run", "small.toml")[0] == 0
+    code, out, _ = heed("run", "small.toml", "--tracker", "tensorboard")
+    assert code == 0
+    assert all("skip" in line for line in out.splitlines() if line.startswith(("letters", "count")))
 
 
 def test_a_traceback_only_where_it_is_asked_for(recipe_path: Path, heed, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

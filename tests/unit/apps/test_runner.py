@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.apps.runner import dry_run, load, run, run_seeds
+from heedful.apps.runner import dry_run, load, run, run_seeds, run_stage
 from heedful.errors import ArtifactError, ConfigError, HealthError
 from heedful.records.artifacts import Artifact
 from heedful.records.recipes import Recipe
@@ -87,6 +87,26 @@ def test_until_stops_early(recipe_path: Path) -> None:
     assert states(recipe_path) == ["skip", "skip", "run"]
     with pytest.raises(ConfigError, match="no stage is called 'cuont'; did you mean 'count'"):
         run(recipe_path, until="cuont")
+
+
+def test_until_takes_nothing_from_a_finished_run(recipe_path: Path) -> None:
+    folder = run(recipe_path).folder
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert {"report.html", "run.json"} <= set(before)
+    assert run(recipe_path, until="letters").steps[0].state == "skip"
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    # with another setting further on, the report is of another run, also where nothing was made anew
+    run(recipe_path, set={"count.step": 2}, until="letters")
+    assert not (folder / "report.html").exists()
+
+
+def test_a_stage_by_itself(recipe_path: Path, tmp_path: Path) -> None:
+    letters = run(recipe_path)["letters"]
+    found = run_stage("count", tmp_path / "alone", inputs={"letters": letters.path}, settings={"step": 0.5}, seed=3)
+    assert (found.state, found.artifact.metrics) == ("run", {"count": 1.5})
+    assert Artifact.open(tmp_path / "alone").digest == found.artifact.digest
+    with pytest.raises(ConfigError, match="count.inputs: 'letters' is missing"):
+        run_stage("count", tmp_path / "none")
 
 
 def test_seeds_share_a_store(recipe_path: Path) -> None:

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,8 @@ from heedful.engines.chat import side_by_side
 from heedful.engines.exporting import export, push
 from heedful.errors import ArtifactError, ConfigError, ModelError
 from heedful.models.opening import open_generator
-from heedful.testing.policies import byte_causal, byte_encoder_decoder
-from tests.alignment import aligned, inputs
+from tests.alignment import run_folder
 from tests.tolerances import FP32_SUM
-
-FIGURE = {"mean": 0.25, "low": 0.2, "high": 0.3}
-SUMMARY = {
-    "title": "Letters",
-    "generated": True,
-    "verdict": "It writes more letters.",
-    "toxicity": {"by": "gold", "before": FIGURE, "after": FIGURE, "change": FIGURE},
-    "kl": {"per_sequence": 1.5},
-}
-KINDS = {"causal": (byte_causal, {}), "encoder_decoder": (byte_encoder_decoder, {"targets": ["q", "v"]})}
-
-
-def run_folder(root: Path, kind: str = "causal", method: str = "lora") -> Path:
-    """A run's folder as the runner leaves it: links, run.json, summary.json."""
-    build, lora = KINDS[kind]
-    given = inputs(root / "store", build(0))
-    steps = {"data": given["prompts"], "sft": given["policy"]}
-    steps["align"] = aligned(root / "store", given, iterations=2, policy={"method": method, **lora})
-    run = root / "runs" / "letters"
-    run.mkdir(parents=True)
-    for name, artifact in steps.items():
-        (run / name).symlink_to(artifact.path)
-    (run / "run.json").write_text(json.dumps({"steps": [{"name": name} for name in steps]}))
-    (run / "summary.json").write_text(json.dumps(SUMMARY))
-    return run
 
 
 @pytest.fixture(scope="module")

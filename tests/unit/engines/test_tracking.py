@@ -46,9 +46,10 @@ def test_a_number_that_is_none_stops_the_run(out: Workspace) -> None:
     assert out.rows() == []
 
 
-def test_tensorboard_gets_the_curves(out: Workspace) -> None:
+def test_tensorboard_gets_the_curves(out: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    writer = MetricWriter(out, "tensorboard")
+    monkeypatch.setenv("HEED_TRACKER", "tensorboard")
+    writer = MetricWriter(out)
     for i in range(3):
         writer.write({"iteration": i, "score_mean": i / 2})
     writer.close()
@@ -62,7 +63,8 @@ def test_wandb_gets_the_same_names(out: Workspace, monkeypatch: pytest.MonkeyPat
     logged: list[tuple[dict[str, float], int]] = []
     run = SimpleNamespace(log=lambda metrics, step: logged.append((metrics, step)), finish=lambda: None)
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **_: run))
-    writer = MetricWriter(out, "wandb")
+    monkeypatch.setenv("HEED_TRACKER", "wandb")
+    writer = MetricWriter(out)
     writer.write({"iteration": 1, "entropy": 0.3})
     writer.close()
     assert logged == [({"iteration": 1.0, "policy/entropy_avg": 0.3}, 1)]
@@ -70,10 +72,12 @@ def test_wandb_gets_the_same_names(out: Workspace, monkeypatch: pytest.MonkeyPat
 
 def test_a_library_that_is_missing_and_a_tracker_that_is_none(out: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r"wandb is not installed; run: pip install"):
-        MetricWriter(out, "wandb")
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigError, match="tensorboard is not installed"):
-        MetricWriter(out, "tensorboard")
-    with pytest.raises(ConfigError, match="no such tracker"):
-        MetricWriter(out, "excel")
+    for name, message in (
+        ("wandb", r"wandb is not installed; run: pip install"),
+        ("tensorboard", "tensorboard is not installed"),
+        ("excel", "HEED_TRACKER=excel: no such tracker"),
+    ):
+        monkeypatch.setenv("HEED_TRACKER", name)
+        with pytest.raises(ConfigError, match=message):
+            MetricWriter(out)

@@ -69,3 +69,21 @@ def test_the_ceiling_is_what_a_perfect_scorer_reaches_on_simulated_votes():
     pairs = [pair(wins=float(w), n=float(voters), p=1.0) for w in wins]
     reached = (right > voters / 2).mean()
     assert heldout.ceiling(pairs, accuracy) == pytest.approx(reached, abs=SAMPLING)
+
+
+def test_gold_known_is_its_own_ceiling():
+    def told(chosen, rejected, **fields):
+        return Preference(prompt="p", chosen=chosen, rejected=rejected, **fields)
+
+    worth = {"good": 2.0, "fair": 1.0, "also fair": 1.0, "bad": 0.0}
+    pairs = [
+        told("good", "bad", task_id="1"),  # as gold orders them
+        told("bad", "fair", task_id="2"),  # not
+        told("fair", "also fair", task_id="3"),  # gold ties: one half
+        told("good", "fair", task_id="3"),
+        told("bad", "good", task_id="4", p=0.5),  # a tie of the labels: out
+    ]
+    found = heldout.gold_accuracy(pairs, lambda prompt, text: worth[text], seed=0)
+    assert found.value == pytest.approx(2.5 / 4, abs=CLOSE)
+    assert 0 <= found.low < found.value < found.high <= 1
+    assert heldout.gold_accuracy(pairs[-1:], lambda prompt, text: worth[text], seed=0) is None

@@ -77,7 +77,7 @@ def test_votes_decide_the_side_of_a_pair() -> None:
     assert found["ac"].p == pytest.approx(4 / 5)
     assert (found["ab"].wins, found["ab"].ties, found["ab"].n) == (2, 0, 3)
     assert found["ab"].meta == {"chosen_id": "a", "rejected_id": "b"}
-    assert (found["ab"].task_id, found["ab"].criterion, found["ab"].by) == ("t", "better", "consensus")
+    assert (found["ab"].task_id, found["ab"].criterion, found["ab"].by) == ("t", "better", "labelers")
     assert (found["ab"].prompt, found["ab"].source) == ("prompt of t", "rankings")
 
 
@@ -109,6 +109,7 @@ def test_pairs_of_the_consensus() -> None:
     answers = (ranking("u", "a b c"), ranking("v", "b c a"), ranking("w", "a b c"))
     found = pairs(*answers, source="consensus")
     assert {key: p.p for key, p in found.items()} == pytest.approx({"ab": 3 / 5, "ac": 3 / 5, "bc": 4 / 5})
+    assert {p.by for p in found.values()} == {"consensus"}
     # A cycle: the consensus orders c below a against the majority; p says no more than "even".
     cycle = (*[ranking(f"u{i}", "a b c") for i in range(4)], *[ranking(f"v{i}", "b c a") for i in range(3)])
     cycle += (ranking("w0", "c a b"), ranking("w1", "c a b"))
@@ -122,6 +123,13 @@ def test_equal_texts_are_no_pair() -> None:
     assert set(pairs(ranking("u", "a b c", texts="xxy"))) == {"xy"}
 
 
+def test_the_consensus_says_by_how_much_it_leads() -> None:
+    # Two answers a > b: "a b" costs nothing, a tie of both costs half a pair per answer.
+    assert consensus_of([ranking("u", "a b"), ranking("v", "a b")]).margin == pytest.approx(1.0)
+    split = consensus_of([ranking("u", "a b"), ranking("v", "b a")])
+    assert (split.margin, split.unique) == (0, False)
+
+
 def test_consensus_record() -> None:
     found = consensus_of([ranking("u", "a b", "c"), ranking("v", "a b", "c"), ranking("w", "b a c")])
     assert found == Consensus(
@@ -132,6 +140,7 @@ def test_consensus_record() -> None:
         fails=("c",),
         cost=1,
         unique=True,
+        margin=0.5,  # a and b tied would cost half a pair with each of the three
         labelers=("u", "v", "w"),
         criterion="better",
     )

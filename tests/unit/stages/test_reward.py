@@ -16,9 +16,10 @@ from heedful.engines.pairwise import pair_loss_sum, tasks
 from heedful.engines.reward_fitting import freeze_first
 from heedful.errors import ConfigError, DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
+from heedful.models.prompts import Renderer
 from heedful.models.reward import RewardModel, load_reward_model, new_reward_model
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Completion, Demonstration, LabeledText, Preference
+from heedful.records.types import Completion, Demonstration, LabeledText, Message, Preference
 from heedful.stages import reward, sft
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.tiny import (
@@ -160,6 +161,34 @@ def test_a_soft_target_of_one_half_pulls_the_scores_together() -> None:
     assert pair_loss_sum(model, lessons, 0.0).item() == pytest.approx(np.log(2), abs=1e-3)
 
 
+def test_a_margin_is_a_lead_that_chosen_must_have() -> None:
+    model = model_of()
+    plain, wide = (
+        Preference(prompt="hot ?", chosen=GOOD[0], rejected=BAD[0], margin=margin, task_id="t")
+        for margin in (None, 1.5)
+    )
+    chosen, rejected = model.raw([model.backbone.read("hot ?", text) for text in (GOOD[0], BAD[0])])[:, 0]
+    for row, margin in ((plain, 0.0), (wide, 1.5)):
+        loss = pair_loss_sum(model, tasks([row], model), 0.0)
+        torch.testing.assert_close(loss, functional.softplus(rejected + margin - chosen), atol=FP32, rtol=FP32)
+
+
+def test_a_reward_model_reads_what_the_policy_reads() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    policy = tiny_causal(tokenizer)
+    backbone = body_of(policy, tokenizer, Reading())
+    renderer = Renderer.of(policy, tokenizer)
+    for prompt in ("hot ?", (Message(role="user", content="hot ?"),)):
+        wanted = renderer.prompt_ids(prompt) + renderer.completion_ids(prompt, "drink cold water")
+        assert backbone.read(prompt, "drink cold water").tokens == wanted
+    assert wanted[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
 def test_centering_pulls_the_sum_of_a_pair_to_0() -> None:
     model = model_of()
     lessons = tasks(pairs(1)[:1], model)
@@ -208,6 +237,8 @@ def test_a_classifier_learns_and_tells_auc_per_source_and_calibration(tmp_path: 
     assert metrics["measured_on"] == "heldout"
     assert metrics["rows"] == 24
     assert metrics["auc"] > 0.95
+    assert metrics["auc_low"] <= metrics["auc"] <= metrics["auc_high"]
+    assert json.loads(artifact.file("reward.json").read_text())["name"] == "classifier"
     assert set(metrics["auc_by_source"]) == {"one", "two"}
     assert {"calibration_error_before", "calibration_error", "temperature"} <= set(metrics)
     model = load_reward_model(artifact.path / "model")
