@@ -12,7 +12,7 @@ MISSING = "no Chromium: tests of pages did not run; install the system package `
 @pytest.fixture(scope="session")
 def chromium():
     """A running browser."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None or find_spec("playwright") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
     from playwright.sync_api import sync_playwright

@@ -1,5 +1,6 @@
 """Every shipped recipe parses, and every one of its settings and inputs is one that its stage takes. No network, no models."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,23 @@ def test_detoxify_summaries_is_the_classic_experiment() -> None:
         "Summarize the following conversation.\n\n{dialogue}\n\nSummary:"
     }
     assert [source["hub_split"] for source in sources if source["split"] == "heldout"] == ["validation"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"align": {"inputs": {"policy": "sft", "prompts": "world"}}}, r"align\.inputs: give either the input 'reward'"),
+        ({"reward": {"inputs": {"policy": "sft"}}}, r"reward\.inputs: mode 'pairwise' learns from the input 'preferences'"),
+        ({"sft": {"inputs": {}}}, r"sft\.inputs: 'demonstrations' is missing"),
+        ({"collect": {"panel": []}}, r"collect\.rankings: they come from one source"),
+        ({"world": {"world": "housold"}}, r"world\.world: no world is called 'housold'; did you mean 'household'"),
+        ({"align": {"optimizer": {"betas": [1.5, 0.9]}}}, r"align\.optimizer\.betas\.0: expected less than 1, got 1.5"),
+        ({"sft": {"scratch": {"kind": "llama", "hidden": 12, "heads": 4}}}, r"sft\.scratch: hidden / heads = 3 is odd"),
+    ],
+)
+def test_what_cannot_go_together_is_refused_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+    tables = tomllib.loads((RECIPES / "quickstart.toml").read_text(encoding="utf-8"))
+    for name, settings in changes.items():
+        tables[name] |= settings
+    with pytest.raises(ConfigError, match=rf"^quick\.toml: {message}"):
+        jobs(Recipe.parse(tables, Path("quick.toml"), stages=STAGES))

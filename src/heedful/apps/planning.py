@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from heedful.apps.verbs import Verb, check_inputs, load_verb, parse_settings
+from heedful.apps.verbs import Verb, check_inputs, check_together, load_verb, parse_settings
 from heedful.engines.seeding import device_class
 from heedful.errors import ArtifactError
 from heedful.records.artifacts import Artifact, Identity
@@ -137,7 +137,9 @@ def single_job(
     names = {role: tuple(f"{role}.{i}" for i in range(len(found))) for role, found in given.items()}
     finished = {f"{role}.{i}": artifact for role, found in given.items() for i, artifact in enumerate(found)}
     step = Step(stage, stage, names, settings)
-    job = Job(step, verb, parse_settings(verb, settings, place), derive_seed(seed, stage))
+    config = parse_settings(verb, settings, place)
+    check_together(verb, config, step.inputs, place)
+    job = Job(step, verb, config, derive_seed(seed, stage))
     return job, inputs_of(step, finished, verb)
 
 
@@ -145,7 +147,9 @@ def _job(recipe: Recipe, step: Step, stages: Mapping[str, str]) -> Job:
     verb = load_verb(step.stage)
     place = f"{recipe.path}: {step.name}"
     check_inputs(verb, {role: tuple(stages[n] for n in names) for role, names in step.inputs.items()}, place)
-    return Job(step, verb, parse_settings(verb, step.settings, place), derive_seed(recipe.seed, step.name))
+    config = parse_settings(verb, step.settings, place)
+    check_together(verb, config, step.inputs, place)
+    return Job(step, verb, config, derive_seed(recipe.seed, step.name))
 
 
 def _version(library: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -48,6 +48,7 @@ class Verb:
         config: its settings' class.
         run: does the work.
         external: digests of what it reads from outside; None where it reads nothing.
+        check: refuses settings and inputs that do not go together; None where any do.
         uses_torch: False where running it needs no torch.
     """
 
@@ -58,6 +59,7 @@ class Verb:
     config: type[StageConfig]
     run: Callable[..., Artifact]
     external: Callable[[Any, Path], dict[str, str]] | None
+    check: Callable[[Any, Collection[str]], None] | None
     uses_torch: bool
 
 
@@ -75,6 +77,7 @@ def load_verb(name: str) -> Verb:
         config=module.Config,
         run=module.run,
         external=getattr(module, "external", None),
+        check=getattr(module, "check", None),
         uses_torch=getattr(module, "USES_TORCH", True),
     )
 
@@ -95,7 +98,9 @@ def parse_settings(verb: Verb, settings: Mapping[str, Any], place: str) -> Stage
         # JSON mode is strict about types, and still takes a TOML list where settings hold a tuple.
         return verb.config.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError(f"{place}.{_message(error.errors()[0], verb.config)}") from None
+        first = error.errors()[0]
+        dot = "." if first["loc"] else ": "
+        raise ConfigError(f"{place}{dot}{_message(first, verb.config)}") from None
 
 
 def check_inputs(verb: Verb, given: Mapping[str, tuple[str, ...]], place: str) -> None:
@@ -128,12 +133,28 @@ def check_inputs(verb: Verb, given: Mapping[str, tuple[str, ...]], place: str) -
             )
 
 
+def check_together(verb: Verb, config: StageConfig, roles: Collection[str], place: str) -> None:
+    """Check what neither settings nor inputs show alone, such as a mode that needs a certain input.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    if verb.check is None:
+        return
+    try:
+        verb.check(config, roles)
+    except ConfigError as error:
+        raise ConfigError(f"{place}.{error}") from None
+
+
 def _one_of(stages: tuple[str, ...]) -> str:
     return " or ".join(f"'{stage}'" for stage in stages)
 
 
 def _message(error: ErrorDetails, config: type[BaseModel]) -> str:
-    *parents, last = [str(part) for part in error["loc"]] or ["settings"]
+    if not error["loc"]:  # settings that do not go together
+        return error["msg"].removeprefix("Value error, ")
+    *parents, last = [str(part) for part in error["loc"]]
     place = ".".join([*parents, last])
     if error["type"] == "extra_forbidden":
         return f"{place}: no such setting{nearest(last, _fields_at(config, parents))}"

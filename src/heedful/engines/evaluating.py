@@ -33,7 +33,7 @@ Side = Literal["before", "after"]
 def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Run `evaluate` as its settings say; see `stages/evaluate.py`."""
     prompts = chosen_prompts(inputs["prompts"], config.split, config.where, config.limit)
-    _check(config, inputs, prompts)
+    _check_references(config, prompts)
     answers = _both_answers(config, inputs, out, prompts, seed)
     measures = _measures(config, inputs)
     outcomes = [row for side in answers for row in _outcomes(side, answers[side], measures, out)]
@@ -43,15 +43,10 @@ def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, 
     return out.finish(metrics=_headline(summary))
 
 
-def _check(config: Config, inputs: Mapping[str, Artifact], prompts: Sequence[PromptRecord]) -> None:
+def _check_references(config: Config, prompts: Sequence[PromptRecord]) -> None:
     """Refuse, before anything is generated, what could not be measured afterwards."""
-    if config.world is not None and "classifier" in inputs:
-        raise ConfigError(
-            f"evaluate: gold of world '{config.world}' and the input 'classifier' both measure toxicity; "
-            "give the classifier as 'watcher', or leave out 'world'"
-        )
-    for prompt in prompts if config.reference is not None else ():
-        if config.reference not in prompt.meta:
+    for prompt in prompts:
+        if config.reference is not None and config.reference not in prompt.meta:
             raise ConfigError(
                 f"evaluate.reference = '{config.reference}': prompt '{prompt.id}' has no such key in its meta; "
                 f"it has {', '.join(sorted(prompt.meta)) or 'none'} (the setting `meta` of a data source keeps columns)"

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from heedful.stages.reward import Config
 
 Metrics = dict[str, Any]
-LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "classifier": "labeled"}
-"""The input that each mode learns from."""
 
 
 class Teacher(Protocol):
@@ -81,18 +79,13 @@ def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *
 
 def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teacher:
     assert config.mode != "pretrained"
-    role = LEARNS_FROM[config.mode]
-    if role not in inputs:
-        raise ConfigError(
-            f"reward: mode '{config.mode}' learns from the input '{role}', which the recipe does not give"
-        )
     match config.mode:
         case "contrast":
-            return ContrastTeacher(inputs[role], seed=seed)
+            return ContrastTeacher(inputs["demonstrations"], seed=seed)
         case "pairwise":
-            return PairTeacher(inputs[role], centering=config.centering, seed=seed)
+            return PairTeacher(inputs["preferences"], centering=config.centering, seed=seed)
         case "classifier":
-            return LabeledTeacher(inputs[role], balance=config.balance, seed=seed)
+            return LabeledTeacher(inputs["labeled"], balance=config.balance, seed=seed)
 
 
 def _beginning(config: Config, inputs: Mapping[str, Artifact], out: Workspace, seed: int) -> RewardModel:
@@ -100,10 +93,6 @@ def _beginning(config: Config, inputs: Mapping[str, Artifact], out: Workspace, s
     if "start" not in inputs:
         heads: Mode = "classifier" if config.mode == "classifier" else "pairwise"
         return new_reward_model(_language_model(config, inputs, out), heads, seed=derive_seed(seed, "reward", "head"))
-    if settings := sorted(config.backbone.model_fields_set - {"freeze_layers"}):
-        raise ConfigError(
-            f"reward.backbone.{settings[0]}: the input 'start' brings its own backbone; leave this setting out"
-        )
     found = load_reward_model(inputs["start"].path / "model")
     if isinstance(found, SequenceClassifier) or (found.mode == "classifier") != (config.mode == "classifier"):
         kind = "pretrained" if isinstance(found, SequenceClassifier) else found.mode
@@ -123,8 +112,6 @@ def _language_model(config: Config, inputs: Mapping[str, Artifact], out: Workspa
     if group.source != "policy":
         source = resolve_source(group.source, out.base)
         return load_backbone(source, _reading(config), allow_pickle=group.allow_pickle)
-    if "policy" not in inputs:
-        raise ConfigError("reward.backbone.source = 'policy' needs the input 'policy'; give it, or name a model")
     folder = inputs["policy"].path / "model"
     model: Any = open_model(folder)
     if hasattr(model, "peft_config"):

@@ -86,12 +86,12 @@ def held_out(trunk: Trunk, lessons: Sequence[Lesson], device: torch.device, toke
     return {"heldout_loss": loss / sum(unit.weight for unit in units), "heldout_p_eos": p_eos / len(lessons)}
 
 
-def supervise(config: Config, source: Artifact, out: Workspace, *, seed: int) -> Artifact:
-    """Run `sft` as its settings say; see `stages/sft.py`."""
-    rows = source.records("train.demonstrations", Demonstration)
+def supervise(config: Config, source: Artifact | None, out: Workspace, *, seed: int) -> Artifact:
+    """Run `sft` as its settings say; see `stages/sft.py`. Without demonstrations the model is taken as it is."""
+    rows = source.records("train.demonstrations", Demonstration) if source is not None else []
     model, tokenizer, base = _open(config, rows, out.base, seed)
     renderer = Renderer.of(model, tokenizer)
-    lessons, left_out = _lessons(rows, renderer, config.max_tokens)
+    lessons, left_out = _lessons(rows, renderer, config.max_tokens, may_be_empty=source is None)
     trunk = make_trunk(model, config.precision)
     trained = _with_lora(model, config, seed)
     device = next(model.parameters()).device
@@ -157,8 +157,8 @@ def _lessons(
     return fitting, len(lessons) - len(fitting)
 
 
-def _tune(source: Artifact, limit: int) -> list[Demonstration]:
-    if not (source.path / "tune.demonstrations.jsonl").is_file():
+def _tune(source: Artifact | None, limit: int) -> list[Demonstration]:
+    if source is None or not (source.path / "tune.demonstrations.jsonl").is_file():
         return []
     return list(islice(source.records("tune.demonstrations", Demonstration), limit))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.stages.spec import InputSpec, StageConfig
+from heedful.stages.spec import Beta, InputSpec, StageConfig
 
 VERSION = 1
 INPUTS = {
@@ -85,7 +86,7 @@ class OptimizerGroup(StageConfig):
     """Learning rate at the start."""
     schedule: Literal["constant", "linear"] = "constant"
     """`linear` falls to 0 over the iterations."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay of the moments."""
     eps: float = Field(default=1e-5, gt=0)
     """PPO's usual 1e-5, not Adam's 1e-8."""
@@ -140,6 +141,12 @@ class Config(StageConfig):
     stop: StopGroup = StopGroup()
     checkpoint_every: int = Field(default=5, ge=1)
     """Iterations between two saves of the whole state."""
+
+
+def check(config: Config, roles: Collection[str]) -> None:
+    """Raise ConfigError unless exactly one scorer is given."""
+    if ("reward" in roles) == (config.reward.function is not None):
+        raise ConfigError("inputs: give either the input 'reward' or the setting reward.function, one of the two")
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from heedful.records.files import sha256_file
 from heedful.records.paths import resolve
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Ranking
+from heedful.stages.groups import check_world
 from heedful.stages.spec import InputSpec, StageConfig
 
 if TYPE_CHECKING:
@@ -61,9 +62,20 @@ class Config(StageConfig):
     """Answers per task, in labelers; from 3 on it can be said who of those who disagree is off."""
 
 
+def check(config: Config, roles: Collection[str]) -> None:
+    """Raise ConfigError unless the rankings have one source."""
+    if (config.rankings is None) == (not config.panel):
+        raise ConfigError("rankings: they come from one source; give either `rankings` (a file) or `panel`")
+    if config.panel and config.world is None:
+        raise ConfigError("world: it is not set; a panel needs a generated world, such as world = 'household'")
+    if config.rankings is not None and config.world is not None:
+        raise ConfigError("world: it is for a panel only; take it out, or give `panel` in place of `rankings`")
+    if config.world is not None:
+        check_world(config.world)
+
+
 def external(config: Config, base: Path) -> dict[str, str]:
     """Return the digest of the rankings file, or the version of the world."""
-    _check_source(config)
     if config.rankings is not None:
         return {"rankings": sha256_file(_rankings_path(config.rankings, base))}
     return {"world": f"{config.world} {_world(config).version}"}
@@ -71,7 +83,6 @@ def external(config: Config, base: Path) -> dict[str, str]:
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Write `rankings.jsonl` and `labelers.json` (planted faults, who is careful, agreement)."""
-    _check_source(config)
     completions = inputs["completions"].records("completions", Completion)
     if config.rankings is not None:
         path = _rankings_path(config.rankings, out.base)
@@ -88,15 +99,6 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     out.write_json("labelers.json", about)
     counts: dict[str, JsonValue] = {"rankings": len(rankings), "tasks": len({r.task_id for r in rankings})}
     return out.finish(metrics={**counts, "labelers": len({r.labeler for r in rankings})})
-
-
-def _check_source(config: Config) -> None:
-    if (config.rankings is None) == (not config.panel):
-        raise ConfigError("collect takes its rankings from one source: set either `rankings` (a file) or `panel`")
-    if config.panel and config.world is None:
-        raise ConfigError("collect.world is not set; a panel needs a generated world, such as world = 'household'")
-    if config.rankings is not None and config.world is not None:
-        raise ConfigError("collect.world is for a panel only; take it out, or give `panel` in place of `rankings`")
 
 
 def _rankings_path(text: str, base: Path) -> Path:

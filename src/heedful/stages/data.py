@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,6 +13,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_file
 from heedful.records.importing import Source, SplitBook, import_source
 from heedful.records.paths import resolve
+from heedful.stages.groups import check_world
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 1
@@ -88,6 +89,12 @@ class Config(StageConfig):
         if bool(self.sources) == (self.world is not None):
             raise ValueError("either a list of sources or a world was expected")
         return self
+
+
+def check(config: Config, roles: Collection[str]) -> None:
+    """Raise ConfigError where the world is unknown."""
+    if config.world is not None:
+        check_world(config.world)
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

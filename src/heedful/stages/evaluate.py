@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
+from heedful.stages.groups import check_world
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 1
@@ -47,6 +49,18 @@ class Config(StageConfig):
     """The outcome that decides which model wins a prompt; by default gold utility, else reward, else toxicity (lower wins)."""
     resamples: int = Field(default=10_000, ge=100)
     """Bootstrap resamples of prompts behind each 95 % interval."""
+
+
+def check(config: Config, roles: Collection[str]) -> None:
+    """Raise ConfigError where two judges measure the same outcome, or the world is unknown."""
+    if config.world is None:
+        return
+    check_world(config.world)
+    if "classifier" in roles:
+        raise ConfigError(
+            f"inputs.classifier: gold of world '{config.world}' measures toxicity too; give the classifier as 'watcher', "
+            "or leave out 'world'"
+        )
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

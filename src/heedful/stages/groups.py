@@ -1,4 +1,4 @@
-"""Groups of settings that `sft` and `reward` share: the optimizer and the adapter."""
+"""What stages share: groups of settings (the optimizer, the adapter), and the name of a generated world."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from heedful.stages.spec import StageConfig
+from heedful.errors import ConfigError
+from heedful.stages.spec import Beta, StageConfig
+
+
+def check_world(name: str) -> None:
+    """Raise ConfigError where no generated world has this name; names the nearest."""
+    from heedful.worlds import get_world
+
+    try:
+        get_world(name)
+    except ConfigError as error:
+        raise ConfigError(f"world: {error}") from None
 
 
 class OptimizerGroup(StageConfig):
@@ -18,7 +29,7 @@ class OptimizerGroup(StageConfig):
     """How it falls to 0 after the warm-up."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of all optimizer steps over which the learning rate rises."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay of the moments."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the second moment's root."""

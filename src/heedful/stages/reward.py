@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
@@ -75,15 +76,13 @@ class Config(StageConfig):
     @model_validator(mode="after")
     def _fits_mode(self) -> Self:
         if (self.mode == "pretrained") != (self.wanted is not None):
-            raise ValueError("reward.wanted names the wanted class of mode 'pretrained', and of no other mode")
+            raise ValueError("`wanted` names the wanted class of mode 'pretrained', and of no other mode")
         if self.mode == "pretrained" and self.backbone.source == "policy":
-            raise ValueError("reward.backbone.source: mode 'pretrained' needs a classifier's folder or hub name")
+            raise ValueError("backbone.source: mode 'pretrained' needs a classifier's folder or hub name")
         if self.mode == "contrast" and not self.sees_prompt:
-            raise ValueError(
-                "reward.backbone.sees_prompt: mode 'contrast' learns nothing without the prompt; leave it out"
-            )
+            raise ValueError("backbone.sees_prompt: mode 'contrast' learns nothing without the prompt; leave it out")
         if self.lora is not None and self.backbone.freeze_layers:
-            raise ValueError("reward: give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
+            raise ValueError("give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
         return self
 
     @property
@@ -98,6 +97,24 @@ class Config(StageConfig):
         """Does the model read the prompt too."""
         asked = self.backbone.sees_prompt
         return self.mode in ("pairwise", "contrast") if asked is None else asked
+
+
+LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "classifier": "labeled"}
+"""The input that each mode learns from."""
+
+
+def check(config: Config, roles: Collection[str]) -> None:
+    """Raise ConfigError where the mode's input is missing, or there is no backbone, or two."""
+    wanted = LEARNS_FROM.get(config.mode)
+    if wanted is not None and wanted not in roles:
+        raise ConfigError(f"inputs: mode '{config.mode}' learns from the input '{wanted}', which is missing")
+    if "start" in roles:
+        if settings := sorted(config.backbone.model_fields_set - {"freeze_layers"}):
+            raise ConfigError(
+                f"backbone.{settings[0]}: the input 'start' brings its own backbone; leave this setting out"
+            )
+    elif config.backbone.source == "policy" and "policy" not in roles:
+        raise ConfigError("backbone.source: 'policy' needs the input 'policy'; give it, or name a model")
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 1
-INPUTS = {"demonstrations": InputSpec(stages=("data",))}
+INPUTS = {"demonstrations": InputSpec(stages=("data",), required=False)}
 
 
 class ScratchGroup(StageConfig):
@@ -33,6 +34,14 @@ class ScratchGroup(StageConfig):
     """Context of a llama in tokens; a t5 has no limit."""
     vocab_size: int = Field(default=2048, ge=259)
     """Tokens at most, the 256 bytes and 3 special tokens included."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden = {self.hidden} is not a multiple of heads = {self.heads}")
+        if self.kind == "llama" and (self.hidden // self.heads) % 2:
+            raise ValueError(f"hidden / heads = {self.hidden // self.heads} is odd; a llama turns pairs of numbers")
+        return self
 
 
 class Config(StageConfig):
@@ -65,10 +74,18 @@ class Config(StageConfig):
     @model_validator(mode="after")
     def _one_start(self) -> Self:
         if (self.model is None) == (self.scratch is None):
-            raise ValueError("sft: give either 'model' or the group 'scratch', one of them")
+            raise ValueError("give either 'model' or the group 'scratch', one of them")
         if self.scratch is not None and self.lora is not None:
-            raise ValueError("sft: 'lora' needs a trained model; a model from scratch is trained whole")
+            raise ValueError("'lora' needs a trained model; a model from scratch is trained whole")
         return self
+
+
+def check(config: Config, roles: Collection[str]) -> None:
+    """Raise ConfigError where there is nothing to learn from; only a model that is taken as it is needs no demonstrations."""
+    if "demonstrations" not in roles and (config.scratch is not None or config.epochs > 0):
+        raise ConfigError(
+            "inputs: 'demonstrations' is missing; the artifact of 'data' was expected (only `model` with epochs = 0 does without)"
+        )
 
 
 def external(config: Config, base: Path) -> dict[str, str]:
@@ -82,4 +99,4 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     """Train on completion tokens only; write `model/` and one row of `metrics.jsonl` per optimizer step."""
     from heedful.engines.supervised import supervise
 
-    return supervise(config, inputs["demonstrations"], out, seed=seed)
+    return supervise(config, inputs.get("demonstrations"), out, seed=seed)

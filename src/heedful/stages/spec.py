@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class InputSpec:
     stages: tuple[str, ...]
     required: bool = True
     many: bool = False
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""Decay of a moment of Adam."""
 
 
 class StageConfig(BaseModel):

@@ -25,6 +25,8 @@ def run_stage(
 ) -> Artifact:
     """Run one stage module as the runner would, in `store`; a workspace that a killed try left is gone on with."""
     name = stage.__name__.rpartition(".")[2]
+    if hasattr(stage, "check"):
+        stage.check(config, inputs)
     identity = Identity(name, stage.VERSION, config.model_dump(mode="json"), seed, inputs)
     with Workspace(store, identity.manifest(), base=base) as out:
         finished: Artifact = stage.run(config, inputs, out, seed=seed)

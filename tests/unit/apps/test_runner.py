@@ -105,7 +105,7 @@ def test_a_stage_by_itself(recipe_path: Path, tmp_path: Path) -> None:
     found = run_stage("count", tmp_path / "alone", inputs={"letters": letters.path}, settings={"step": 0.5}, seed=3)
     assert (found.state, found.artifact.metrics) == ("run", {"count": 1.5})
     assert Artifact.open(tmp_path / "alone").digest == found.artifact.digest
-    with pytest.raises(ConfigError, match="count.inputs: 'letters' is missing"):
+    with pytest.raises(ConfigError, match=r"count\.inputs: 'letters' is missing"):
         run_stage("count", tmp_path / "none")
 
 

@@ -122,7 +122,7 @@ def test_external_follows_the_file_and_the_world(tmp_path: Path) -> None:
     [
         ({}, "one source"),
         ({"rankings": "r.jsonl", "panel": PANEL, "world": "length"}, "one source"),
-        ({"panel": PANEL}, "collect.world is not set"),
+        ({"panel": PANEL}, "world: it is not set"),
         ({"rankings": "r.jsonl", "world": "length"}, "for a panel only"),
         ({"panel": PANEL[:2], "world": "length", "overlap": 3}, "overlap"),
         ({"panel": [PANEL[0]] * 3, "world": "length"}, "same name"),

@@ -121,7 +121,7 @@ def test_pairs_go_on_from_the_first_lesson(data: Artifact, encoder: str, tmp_pat
 def test_the_start_brings_its_backbone(data: Artifact, encoder: str, tmp_path: Path) -> None:
     inputs = {"preferences": preferences(tmp_path), "start": taught(data, encoder, tmp_path / "first", epochs=0)}
     config = reward.Config(backbone=reward.BackboneGroup(max_tokens=64))
-    with pytest.raises(ConfigError, match=r"reward\.backbone\.max_tokens: the input 'start' brings its own"):
+    with pytest.raises(ConfigError, match=r"backbone\.max_tokens: the input 'start' brings its own"):
         run_stage(reward, config, inputs, tmp_path / "next")
 
 
