@@ -13,8 +13,15 @@ from transformers import (
     Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    SwitchTransformersConfig,
+    SwitchTransformersForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
+    T5GemmaConfig,
+    T5GemmaForConditionalGeneration,
+    T5GemmaModuleConfig,
+    UMT5Config,
+    UMT5ForConditionalGeneration,
 )
 
 from heedful.models.trunks import PromptTokens
@@ -22,6 +29,15 @@ from heedful.testing.policies import byte_causal, byte_encoder_decoder
 
 VOCAB = 259
 SPECIAL = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+PAIR = {
+    "d_model": 16,
+    "d_kv": 8,
+    "d_ff": 32,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "num_heads": 2,
+    "dropout_rate": 0.0,
+}
 DECODER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "head_dim": 8}
 
 
@@ -54,20 +70,32 @@ def t5() -> Any:
 
 def t5_tied() -> Any:
     """Hidden states are scaled before the tied head."""
-    config = T5Config(
-        vocab_size=VOCAB,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=2,
-        num_heads=2,
-        dropout_rate=0.0,
-        tie_word_embeddings=True,
-        decoder_start_token_id=0,
-        pad_token_id=0,
-        eos_token_id=1,
-    )
+    config = T5Config(vocab_size=VOCAB, tie_word_embeddings=True, decoder_start_token_id=0, **PAIR, **SPECIAL)
     return seeded(T5ForConditionalGeneration, config)
+
+
+def umt5() -> Any:
+    """The same scale as a tied T5's, but its configuration does not say so."""
+    config = UMT5Config(vocab_size=VOCAB, tie_word_embeddings=True, decoder_start_token_id=0, **PAIR, **SPECIAL)
+    return seeded(UMT5ForConditionalGeneration, config)
+
+
+def switch() -> Any:
+    """A tied mixture of experts, scaled before the head."""
+    config = SwitchTransformersConfig(
+        vocab_size=VOCAB, tie_word_embeddings=True, decoder_start_token_id=0, num_experts=2, **PAIR, **SPECIAL
+    )
+    return seeded(SwitchTransformersForConditionalGeneration, config)
+
+
+def t5gemma() -> Any:
+    """Logits are squashed by a tanh after the head; the sizes stand in two configurations inside the model's own."""
+    sizes = {**DECODER, **SPECIAL, "vocab_size": VOCAB, "num_key_value_heads": 2, "final_logit_softcapping": 0.5}
+    module = T5GemmaModuleConfig(sliding_window=4, **sizes)
+    config = T5GemmaConfig(
+        encoder=module.to_dict(), decoder=module.to_dict(), vocab_size=VOCAB, decoder_start_token_id=2, **SPECIAL
+    )
+    return seeded(T5GemmaForConditionalGeneration, config)
 
 
 def bart() -> Any:
@@ -95,7 +123,16 @@ def bart() -> Any:
 
 NO_DROPOUT_GPT2 = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "initializer_range": 0.2}
 CAUSAL: dict[str, Callable[[], Any]] = {"llama": llama, "gpt2": gpt2, "cohere": cohere, "gemma2": gemma2}
-ENCODER_DECODER: dict[str, Callable[[], Any]] = {"t5": t5, "t5_tied": t5_tied, "bart": bart}
+ENCODER_DECODER: dict[str, Callable[[], Any]] = {
+    "t5": t5,
+    "t5_tied": t5_tied,
+    "bart": bart,
+    "umt5": umt5,
+    "switch": switch,
+    "t5gemma": t5gemma,
+}
+OWN_HEAD = ("cohere", "gemma2", "umt5", "switch", "t5gemma")
+"""Families whose logits are not the plain head of their states."""
 ALL = CAUSAL | ENCODER_DECODER
 LORA_TARGETS = {
     "llama": ["q_proj", "v_proj"],
@@ -105,6 +142,9 @@ LORA_TARGETS = {
     "t5": ["q", "v"],
     "t5_tied": ["q", "v"],
     "bart": ["q_proj", "v_proj"],
+    "umt5": ["q", "v"],
+    "switch": ["q", "v"],
+    "t5gemma": ["q_proj", "v_proj"],
 }
 
 

@@ -85,6 +85,7 @@ def load_language_model(
             str(source), config=config, dtype=dtype, use_safetensors=None if allow_pickle else True, **options
         )
     fit_tokenizer(model, load_tokenizer(source, **options))
+    _fit_start(model)
     return cast(PreTrainedModel, model.eval())
 
 
@@ -138,6 +139,18 @@ def fit_tokenizer(model: Any, tokenizer: Any) -> None:
     model.config.pad_token_id = tokenizer.pad_token_id
     if getattr(model, "generation_config", None) is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+
+def _fit_start(model: Any) -> None:
+    """Write the decoder's start token, which some families keep elsewhere (T5Gemma), where every reader looks for it."""
+    config = model.config
+    if not getattr(config, "is_encoder_decoder", False) or getattr(config, "decoder_start_token_id", None) is not None:
+        return
+    inner = config.get_text_config(decoder=True)
+    written = getattr(model.generation_config, "decoder_start_token_id", None)
+    config.decoder_start_token_id = inner.bos_token_id if written is None else written
+    if config.decoder_start_token_id is None:
+        raise ModelError(f"{type(model).__name__}: no decoder_start_token_id; set it in the folder's config.json")
 
 
 def model_kind(config: Any) -> Kind:

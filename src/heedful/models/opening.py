@@ -18,6 +18,7 @@ from heedful.errors import ModelError
 from heedful.models.adapters import POLICY, REFERENCE, add_lora, load_adapter, save_adapter
 from heedful.models.heads import ScalarHead
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
+from heedful.models.own_head import output_layer
 from heedful.models.policy import LanguagePolicy, Reference, adapter_reference, base_reference, copied_reference
 from heedful.models.prompts import Renderer
 from heedful.models.trunks import Precision
@@ -103,8 +104,8 @@ def _policy(
 
 
 def _width(model: Any) -> int:
-    config = model.config
-    return int(getattr(config, "hidden_size", None) or config.d_model)
+    """Return the width of the states that the output layer reads; families differ in where their configuration says it."""
+    return int(output_layer(model).weight.shape[1])  # type: ignore[index]
 
 
 def save_policy(policy: LanguagePolicy, source: Path, folder: Path, root: Path) -> None:

@@ -1,7 +1,8 @@
 """From tokens to the hidden states at the decisions: one forward for old, new and reference log-probs.
 
 Rows are laid out without left padding, `prompt + completion` for a causal model, so that position ids are plain counts and causal
-attention never meets a padding token. The head is kept apart, so that only decisions reach the vocabulary and only in chunks.
+attention never meets a padding token. The head is kept apart, so that only decisions reach the vocabulary and only in chunks. Going
+past the model's own code is checked when a trunk is made: a probe compares, and on a difference the model's own head serves.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from heedful.errors import ModelError
+from heedful.models.own_head import OwnHead, differs, output_layer
 
-HEAD_TOLERANCE = 1e-4
 PROBE_TOKENS = 4
 Precision = Literal["fp32", "bf16"]
 
@@ -76,47 +77,40 @@ def join(prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Tensor:
     return tokens.masked_fill(place >= count[:, None], 0)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """A model's inputs, and where in its states the N real decisions stand: `rows` [N], `columns` [N]."""
+
+    inputs: dict[str, Tensor]
+    rows: Tensor
+    columns: Tensor
+
+
 class CausalTrunk:
     """A decoder-only model. Decision t of a row is taken from the state at place `prompt length - 1 + t`."""
 
     def __init__(self, model: nn.Module, precision: Precision = "fp32") -> None:
         self._model: Any = model
-        self._precision = precision
+        self._precision: Precision = precision
         self._body: Any = model.base_model
-        self._vocabulary: Any = _output_layer(model)
-        self._own_head = not self._plain_head_agrees()
+        self._vocabulary: Any = output_layer(model)
+        self._own = own_head(model, self._body, self._layout, self._plain, self._head)
 
     def states(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> States:
         """Return the states of the real decisions; see `Trunk`."""
-        tokens = join(prompts, actions, mask)
+        layout = self._layout(prompts, actions, mask)
+        return _read(layout, self._own, self._plain, self._head, self._precision)
+
+    def _layout(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Layout:
         rows, columns = mask.nonzero(as_tuple=True)
-        places = prompts.lengths[rows] - 1 + columns
-        if self._own_head:
-            return self._states_with_own_head(tokens, rows, places)
-        with autocast(self._precision, tokens.device):
-            hidden = self._body(input_ids=tokens, use_cache=False).last_hidden_state
-        picked = hidden[rows, places]
-        return States(picked.float(), picked, self._head)
+        return Layout({"input_ids": join(prompts, actions, mask)}, rows, prompts.lengths[rows] - 1 + columns)
+
+    def _plain(self, layout: Layout) -> Tensor:
+        hidden: Tensor = self._body(**layout.inputs, use_cache=False).last_hidden_state
+        return hidden[layout.rows, layout.columns]
 
     def _head(self, hidden: Tensor) -> Tensor:
-        with autocast(self._precision, hidden.device):
-            return self._vocabulary(hidden).float()  # type: ignore[no-any-return]
-
-    def _states_with_own_head(self, tokens: Tensor, rows: Tensor, places: Tensor) -> States:
-        with autocast(self._precision, tokens.device):
-            out = self._model(input_ids=tokens, use_cache=False, output_hidden_states=True)
-        return States(
-            out.hidden_states[-1][rows, places].float(), out.logits[rows, places].float(), lambda logits: logits
-        )
-
-    @torch.no_grad()
-    def _plain_head_agrees(self) -> bool:
-        # Some models scale or cap their logits after the head; those must go through their own code.
-        device = self._vocabulary.weight.device
-        tokens = torch.arange(1, PROBE_TOKENS + 1, device=device)[None] % self._vocabulary.weight.shape[0]
-        own = self._model(input_ids=tokens, use_cache=False).logits.float()
-        ours = self._vocabulary(self._body(input_ids=tokens, use_cache=False).last_hidden_state).float()
-        return bool((own - ours).abs().max() <= HEAD_TOLERANCE * own.abs().max().clamp(min=1.0))
+        return self._vocabulary(hidden).float()  # type: ignore[no-any-return]
 
 
 class EncoderDecoderTrunk:
@@ -124,28 +118,45 @@ class EncoderDecoderTrunk:
 
     def __init__(self, model: nn.Module, precision: Precision = "fp32") -> None:
         self._model: Any = model
-        self._precision = precision
-        self._vocabulary: Any = _output_layer(model)
+        self._precision: Precision = precision
+        self._vocabulary: Any = output_layer(model)
+        decoder = model.get_decoder()  # type: ignore[operator]
+        self._own = own_head(model, decoder, self._layout, self._plain, self._head)
 
     def states(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> States:
         """Return the states of the real decisions; see `Trunk`."""
+        layout = self._layout(prompts, actions, mask)
+        return _read(layout, self._own, self._plain, self._head, self._precision)
+
+    def _layout(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Layout:
         start = torch.full_like(actions[:, :1], self._model.config.decoder_start_token_id)
         tokens = torch.cat([start, actions[:, :-1]], 1).masked_fill(~mask, 0)
-        keys = prompts.mask.long()
-        with autocast(self._precision, tokens.device):
-            encoded = self._model.get_encoder()(input_ids=prompts.tokens, attention_mask=keys).last_hidden_state
-            hidden = self._model.get_decoder()(
-                input_ids=tokens, encoder_hidden_states=encoded, encoder_attention_mask=keys, use_cache=False
-            ).last_hidden_state
-        picked = hidden[mask]
-        return States(picked.float(), picked, self._head)
+        inputs = {
+            "input_ids": prompts.tokens,
+            "attention_mask": prompts.mask.long(),
+            "decoder_input_ids": tokens,
+            # without it some families hide every token whose id is pad's; causal attention never meets what stands behind a row
+            "decoder_attention_mask": torch.ones_like(tokens),
+        }
+        return Layout(inputs, *mask.nonzero(as_tuple=True))
+
+    def _plain(self, layout: Layout) -> Tensor:
+        keys = layout.inputs["attention_mask"]
+        encoder, decoder = self._model.get_encoder(), self._model.get_decoder()
+        encoded = encoder(input_ids=layout.inputs["input_ids"], attention_mask=keys).last_hidden_state
+        hidden: Tensor = decoder(
+            input_ids=layout.inputs["decoder_input_ids"],
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=keys,
+            use_cache=False,
+        ).last_hidden_state
+        return hidden[layout.rows, layout.columns]
 
     def _head(self, hidden: Tensor) -> Tensor:
         # T5 with tied embeddings scales before the head; BART adds a bias after it.
         if getattr(self._model.config, "scale_decoder_outputs", False):
             hidden = hidden * self._model.config.d_model**-0.5
-        with autocast(self._precision, hidden.device):
-            logits: Tensor = self._vocabulary(hidden).float()
+        logits: Tensor = self._vocabulary(hidden).float()
         bias = getattr(self._model, "final_logits_bias", None)
         return logits if bias is None else logits + bias.float()
 
@@ -161,10 +172,48 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _output_layer(model: nn.Module) -> nn.Module:
-    layer = model.get_output_embeddings()  # type: ignore[operator]
-    if layer is None:
-        raise ModelError(
-            f"{type(model).__name__} has no language-model head; a causal or encoder-decoder LM was expected"
-        )
-    return layer  # type: ignore[no-any-return]
+@torch.no_grad()
+def own_head(
+    model: Any,
+    body: Any,
+    layout: Callable[[PromptTokens, Tensor, Tensor], Layout],
+    plain: Callable[[Layout], Tensor],
+    head: Callable[[Tensor], Tensor],
+) -> OwnHead | None:
+    """Compare the logits of `head(plain(layout))` with the model's own on a few tokens; return its own head where they differ.
+
+    Raises:
+        ModelError: its own head does not give its logits either.
+    """
+    weight: Any = output_layer(model).weight
+    actions = torch.arange(1, PROBE_TOKENS + 1, device=weight.device)[None] % weight.shape[0]
+    lengths = torch.ones(1, dtype=torch.long, device=weight.device)
+    probe = layout(PromptTokens(actions[:, :1], lengths), actions, torch.ones_like(actions, dtype=torch.bool))
+    expected = model(**probe.inputs, use_cache=False).logits[probe.rows, probe.columns]
+    if not differs(head(plain(probe)), expected):
+        return None
+    own = OwnHead(model, body)
+    if differs(own(probe.inputs, probe.rows, probe.columns)[1], expected):
+        raise ModelError(f"{type(model).__name__}: its logits cannot be computed for some places alone")
+    return own
+
+
+def _read(
+    layout: Layout,
+    own: OwnHead | None,
+    plain: Callable[[Layout], Tensor],
+    head: Callable[[Tensor], Tensor],
+    precision: Precision,
+) -> States:
+    device = layout.rows.device
+
+    def in_precision(hidden: Tensor) -> Tensor:
+        with autocast(precision, device):
+            return head(hidden)
+
+    with autocast(precision, device):
+        if own is None:
+            picked = plain(layout)
+            return States(picked.float(), picked, in_precision)
+        hidden, logits = own(layout.inputs, layout.rows, layout.columns)
+    return States(hidden.float(), logits.float(), lambda given: given)

@@ -11,7 +11,9 @@ from transformers import AutoModelForCausalLM
 from heedful.errors import ModelError
 from heedful.models.folders import folder_digest, resolve_source, source_digest
 from heedful.models.loading import context_length, load_language_model, load_tokenizer, stop_ids
+from heedful.testing.policies import byte_tokenizer
 from heedful.testing.tiny import save_model, tiny_causal, tiny_encoder, tiny_encoder_decoder, tiny_tokenizer
+from tests.families import t5gemma
 
 
 @pytest.fixture
@@ -126,6 +128,17 @@ def test_stop_ids_are_the_union_of_all_who_name_one(tokenizer: Any) -> None:
 def test_context_is_known_for_absolute_positions_only(tokenizer: Any) -> None:
     assert context_length(tiny_causal(tokenizer, max_positions=77)) == 77
     assert context_length(tiny_encoder_decoder(tokenizer)) is None
+
+
+@pytest.mark.parametrize(("written", "expected"), [(None, 2), (0, 0)])
+def test_the_decoders_start_is_found_where_a_family_keeps_it(
+    tmp_path: Path, written: int | None, expected: int
+) -> None:
+    model = t5gemma()
+    del model.config.decoder_start_token_id
+    model.generation_config.decoder_start_token_id = written
+    loaded = load_language_model(save_model(tmp_path / "t5gemma", model, byte_tokenizer()))
+    assert loaded.config.decoder_start_token_id == expected
 
 
 def test_the_digest_sees_weights_and_tokenizer_but_not_the_folders_name(folder: Path, tokenizer: Any) -> None:

@@ -10,7 +10,7 @@ from heedful.models.opening import LoraShape, base_of, open_generator, open_poli
 from heedful.models.policy import LanguagePolicy
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
 from heedful.testing.tiny import save_model
-from tests.families import some_decisions, some_prompts
+from tests.families import ALL, LORA_TARGETS, some_decisions, some_prompts
 from tests.tolerances import EXACT
 
 LORA = LoraShape(r=4, alpha=8.0, targets="all-linear")
@@ -111,6 +111,20 @@ def test_seeds_give_adapters(source: Path) -> None:
 
     assert torch.equal(first(0), first(0))
     assert not torch.equal(first(0), first(1))
+
+
+@either_method
+@pytest.mark.parametrize("family", ["t5gemma", "switch", "umt5"])
+def test_families_with_a_head_of_their_own_open_as_policies(
+    family: str, lora: LoraShape | None, tmp_path: Path
+) -> None:
+    model = ALL[family]()
+    folder = save_model(tmp_path / "model", model, byte_tokenizer())
+    shape = lora and LoraShape(lora.r, lora.alpha, LORA_TARGETS[family])
+    policy, reference = opened(folder, shape)
+    beside = policy.evaluate_beside(reference, PROMPTS, ACTIONS, MASK)
+    assert torch.equal(beside.logprobs, beside.ref_logprobs)
+    assert beside.values.abs().max() == EXACT
 
 
 def test_a_pointer_without_its_adapter_is_refused(tmp_path: Path) -> None:

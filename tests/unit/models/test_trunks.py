@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from transformers.modeling_outputs import CausalLMOutput
 
+from heedful.errors import ModelError
 from heedful.models.table import scatter
-from heedful.models.trunks import PromptTokens, join, make_trunk
-from tests.families import ALL, CAUSAL, some_decisions, some_prompts
+from heedful.models.trunks import CausalTrunk, PromptTokens, join, make_trunk
+from tests.families import ALL, CAUSAL, OWN_HEAD, VOCAB, llama, some_decisions, some_prompts
 from tests.tolerances import EXACT, FP32_SUM
 
 
@@ -84,9 +86,56 @@ def test_left_padded_batch_of_transformers_agrees(family: str) -> None:
     assert_close(batched(model, prompts, actions, mask), expected, atol=FP32_SUM, rtol=FP32_SUM)
 
 
-@pytest.mark.parametrize(("family", "own"), [("llama", False), ("gpt2", False), ("cohere", True), ("gemma2", True)])
-def test_only_models_that_change_their_logits_go_through_their_own_head(family: str, own: bool) -> None:
-    assert make_trunk(CAUSAL[family]())._own_head is own
+@pytest.mark.parametrize("family", ALL)
+def test_only_models_that_change_their_logits_go_through_their_own_head(family: str) -> None:
+    assert (make_trunk(ALL[family]())._own is not None) is (family in OWN_HEAD)
+
+
+@pytest.mark.parametrize("family", OWN_HEAD)
+@torch.no_grad()
+def test_only_decisions_reach_the_vocabulary(family: str) -> None:
+    """Nothing of the size of a prompt times the vocabulary is made, neither by the head nor around it."""
+    model, prompts, (actions, mask) = ALL[family](), some_prompts((30, 7, 1, 5)), some_decisions()
+    trunk = make_trunk(model)
+    rows: list[int] = []
+    layer = model.get_output_embeddings()
+    watch = layer.register_forward_hook(lambda _layer, _given, logits: rows.append(logits[..., 0].numel()))
+    states = trunk.states(prompts, actions, mask)
+    watch.remove()
+    assert rows == [int(mask.sum())]
+    assert states.head(states.inputs).shape == (int(mask.sum()), VOCAB)
+    assert states.hidden.shape == (int(mask.sum()), layer.weight.shape[1])
+
+
+@pytest.mark.parametrize("family", OWN_HEAD)
+@torch.no_grad()
+def test_the_value_heads_states_are_those_of_the_body(family: str) -> None:
+    model, prompts, (actions, mask) = ALL[family](), some_prompts((5,)), some_decisions((3,))
+    inputs = make_trunk(model)._layout(prompts, actions, mask).inputs
+    out = model(**inputs, output_hidden_states=True)
+    last = (out.decoder_hidden_states if model.config.is_encoder_decoder else out.hidden_states)[-1][0, -3:]
+    assert_close(make_trunk(model).states(prompts, actions, mask).hidden, last, atol=FP32_SUM, rtol=FP32_SUM)
+
+
+class Silent(torch.nn.Module):
+    """A stand-in for a model whose logits pass by its output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base_model = llama().model
+        self.layer = torch.nn.Linear(32, VOCAB)
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.layer
+
+    def forward(self, **inputs: Any) -> Any:
+        hidden = self.base_model(**inputs).last_hidden_state
+        return CausalLMOutput(logits=hidden @ self.layer.weight.T * 3)
+
+
+def test_a_model_whose_logits_nobody_can_follow_is_refused() -> None:
+    with pytest.raises(ModelError, match="does not call its own output layer"):
+        CausalTrunk(Silent())
 
 
 @pytest.mark.parametrize("family", ALL)
