@@ -102,10 +102,12 @@ def publish(source: Path, target: Path, finished: Mapping[str, Artifact]) -> Non
 
 
 def _cost(artifact: Artifact) -> dict[str, Any] | None:
-    """The stage's own row of timings: seconds and peak memory of the process at its end."""
+    """The stage's own row of timings: seconds, those of killed tries included, and peak memory of the process at its end."""
     path = artifact.path / TIMINGS
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    return next((row for row in reversed(rows) if "peak_memory_bytes" in row), None)
+    last = next((row for row in reversed(rows) if "peak_memory_bytes" in row), None)
+    lost = sum(row.get("lost_seconds", 0.0) for row in rows)
+    return None if last is None else last | {"seconds": last["seconds"] + lost}
 
 
 def _extends(known: Any, run: Mapping[str, Any]) -> bool:

@@ -203,6 +203,7 @@ def _run(recipe: Recipe, path: Path, store: Path, until: str | None) -> Run:
 
 def _work(job: Job, inputs: Mapping[str, Artifact], workspace: Workspace) -> Artifact:
     say(f"{job.step.name}: {job.verb.summary}")
+    workspace.begin()
     started = time.perf_counter()
     artifact = job.verb.run(job.config, inputs, workspace, seed=job.seed)
     seconds = time.perf_counter() - started

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +99,18 @@ class Workspace:
         """Append a row to timings.jsonl, which no hash covers and no comparison reads; also after `finish`."""
         _append((self.path if self.path.is_dir() else self.final) / TIMINGS, row)
 
+    def begin(self) -> None:
+        """Note that work begins now, and how long an earlier try had worked that was killed: until its last change of a file."""
+        began = [row["began"] for row in self._read(TIMINGS) if "began" in row]
+        lost = max(0.0, _last_change(self.path) - began[-1]) if began else 0.0
+        self.time({"began": time.time(), "lost_seconds": lost})
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl so far."""
-        path = self.path / METRICS
+        return self._read(METRICS)
+
+    def _read(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def last_row(self) -> dict[str, Any]:
@@ -174,6 +184,10 @@ def file_stats(folder: Path, names: Iterable[str]) -> dict[str, JsonValue]:
     """Return name to [size, time of change in ns] of the files that are there."""
     found = ((name, folder / name) for name in names)
     return {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in found if path.is_file()}
+
+
+def _last_change(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in folder.rglob("*"))
 
 
 def _is_content(name: str) -> bool:

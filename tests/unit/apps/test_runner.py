@@ -13,6 +13,7 @@ import pytest
 from heedful.apps.runner import dry_run, load, run, run_seeds, run_stage
 from heedful.errors import ArtifactError, ConfigError, HealthError
 from heedful.records.artifacts import Artifact
+from heedful.records.jsonl import iter_rows
 from heedful.records.recipes import Recipe
 from heedful.records.seeds import derive_seed
 
@@ -188,6 +189,10 @@ def test_killed_with_9_it_goes_on_and_ends_the_same(recipe_path: Path) -> None:
     assert heed("run", "small.toml").returncode == 0
     again = Artifact.open("runs/small/count")
     assert (again.path / "manifest.json").read_bytes() == (calm.path / "manifest.json").read_bytes()
+    # the killed try's time is counted, up to its last sign of life
+    first, second = [row for _, row in iter_rows(again.path / "timings.jsonl") if "began" in row]
+    assert first["lost_seconds"] == 0
+    assert 0 < second["lost_seconds"] <= second["began"] - first["began"]
 
 
 def test_interrupted_it_says_how_to_go_on(recipe_path: Path) -> None:
