@@ -12,6 +12,7 @@ from pydantic import JsonValue, ValidationError
 
 from heedful.errors import DataError
 from heedful.records.files import whole_file
+from heedful.records.json_text import check_depth, check_text, has_half_pairs, long_number, marked, unreadable_field
 from heedful.records.types import Record
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -70,9 +71,17 @@ def write_records(path: Path | str, records: Iterable[Record]) -> int:
     with whole_file(Path(path)) as stream:
         for record in records:
             row = record.model_dump(mode="json", exclude_defaults=False)
-            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            stream.write(_encoded(row, Path(path), count + 1) + b"\n")
             count += 1
     return count
+
+
+def _encoded(row: Row, path: Path, line: int) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        check_text(row, path=path, line=line)
+        raise
 
 
 def to_record(row: Row, kind: type[R], *, path: Path | None = None, line: int | None = None) -> R:
@@ -128,20 +137,23 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _parse(text: str, path: Path, line: int) -> Row:
+    check_depth(text, path=path, line=line)
     try:
         row = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError as error:
         message = f"not valid JSON at column {error.colno} ({error.msg}); one JSON object per line was expected"
         raise DataError(message, path=path, line=line) from None
-    except RecursionError:
-        raise DataError("nested too deeply to be a record", path=path, line=line) from None
+    except ValueError:
+        raise long_number(path=path, line=line, field=unreadable_field(marked(text))) from None
     except _NotFiniteError as error:
-        field = _field_with(text, str(error))
+        field = unreadable_field(marked(text))
         fix = "leave the field out, or give a finite number"
         raise DataError(f"{error} is not a number here", path=path, line=line, field=field, fix=fix) from None
     if not isinstance(row, dict):
         kind = type(row).__name__
         raise DataError(f"one JSON object per line was expected, got {kind}", path=path, line=line)
+    if has_half_pairs(text):
+        check_text(row, path=path, line=line)
     return row
 
 
@@ -158,14 +170,6 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise _NotFiniteError(text)
     return value
-
-
-def _field_with(text: str, literal: str) -> str | None:
-    """The top-level field that holds a non-finite number, found by reading the line again with markers in its place."""
-    row = json.loads(text, parse_constant=lambda name: literal)
-    if not isinstance(row, dict):
-        return None
-    return next((key for key, value in row.items() if literal in json.dumps(value)), None)
 
 
 def _plain(message: str) -> str:

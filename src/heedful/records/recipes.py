@@ -254,7 +254,7 @@ def _toml_message(path: Path, message: str) -> str:
 
 def show(value: object) -> str:
     """Return a value as messages show it: as TOML would, cut short."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."
 
 

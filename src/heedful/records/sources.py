@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from heedful.errors import DataError
+from heedful.records.json_text import check_depth, check_text, has_half_pairs, long_number, marked, unreadable_field
 from heedful.records.jsonl import MAX_LINE_BYTES, decode, iter_rows, rows_of
 from heedful.records.recipes import nearest, show
 
@@ -119,21 +120,42 @@ def _gzipped(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _json_list(path: Path) -> Iterator[tuple[int, Row]]:
-    try:
-        rows = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError("not valid UTF-8", path=path, line=line, fix="save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        message = f"not valid JSON ({error.msg}, column {error.colno}); a list of objects was expected"
-        raise DataError(message, path=path, line=error.lineno) from None
+    text = _whole_text(path)
+    rows, halves = _parsed(text, path), has_half_pairs(text)
     if not isinstance(rows, list) or not rows:
         raise DataError("a list of objects was expected, with at least one in it", path=path)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise DataError(f"an object was expected, got {show(row)}", path=path, line=number)
         _check_finite(row, path, number)
+        if halves:
+            check_text(row, path=path, line=number)
         yield number, row
+
+
+def _whole_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError("not valid UTF-8", path=path, line=line, fix="save the file as UTF-8") from None
+
+
+def _parsed(text: str, path: Path) -> Any:
+    check_depth(text, path=path, line=1)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"not valid JSON ({error.msg}, column {error.colno}); a list of objects was expected"
+        raise DataError(message, path=path, line=error.lineno) from None
+    except ValueError:
+        raise _long_number_of(marked(text), path) from None
+
+
+def _long_number_of(rows: Any, path: Path) -> DataError:
+    fields = (unreadable_field(row) for row in (rows if isinstance(rows, list) else [rows]))
+    number, field = next(((n, field) for n, field in enumerate(fields, start=1) if field), (1, None))
+    return long_number(path=path, line=number, field=field)
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Row]]:
@@ -194,10 +216,17 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
         raise DataError("the file is empty; at least one row was expected", path=path)
     number = 0
     for batch in file.iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
+        for row in _python_rows(batch, path):
             number += 1
             _check_finite(row, path, number)
             yield number, row
+
+
+def _python_rows(batch: Any, path: Path) -> list[Row]:
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:  # Parquet's text columns are not checked when they are written
+        raise DataError("a text is not valid UTF-8", path=path, fix="write the file again from UTF-8 text") from None
 
 
 def _check_finite(row: Mapping[str, Any], path: Path, line: int) -> None:

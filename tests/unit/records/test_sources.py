@@ -92,6 +92,12 @@ def test_parquet_without_rows_and_with_nan(tmp_path: Path) -> None:
     assert refusal(path).startswith(":2: field 'x': nan is not a number here")
 
 
+def test_parquet_with_text_that_is_not_utf8(tmp_path: Path) -> None:
+    column = pyarrow.array([b"\xff"], pyarrow.binary()).view(pyarrow.utf8())
+    pyarrow.parquet.write_table(pyarrow.table({"x": column}), tmp_path / "a.parquet")
+    assert refusal(tmp_path / "a.parquet").startswith(": a text is not valid UTF-8; ")
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "absent.csv")
 
