@@ -1,8 +1,8 @@
-"""Import: rows of any source to records, each in its split; no id twice, no prompt in two splits."""
+"""Import: rows of any source to records, each in its split."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,19 +13,18 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from heedful.errors import DataError
-from heedful.records.formats import as_prompt, demonstration_from_trl, from_hh, from_trl, labeled_from_trl
+from heedful.records.formats import HUMAN, as_prompt, demonstration_from_trl, from_hh, from_trl, labeled_from_trl
 from heedful.records.recipes import show
 from heedful.records.seeds import derive_seed
-from heedful.records.sources import Row, column, matches, read_file, read_hub
+from heedful.records.sources import Row, column, container_of, matches, read_file, read_hub
+from heedful.records.splits import SPLITS, Entry, Importable, SplitBook, key_of
 from heedful.records.types import Demonstration, LabeledText, Message, Preference, Prompt, PromptRecord
 
-SPLITS = ("train", "tune", "heldout")
-"""From nearest to training to furthest; also the order in which shares are laid out."""
+__all__ = ["SPLITS", "Source", "SplitBook", "fill", "import_source"]
+
 ROW_FORMATS = ("auto", "trl", "hh")
 """Formats that say what a row looks like; the others say how the file is read."""
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-
-Importable = PromptRecord | Demonstration | Preference | LabeledText
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,20 @@ class Source:
     empty: str = "refuse"
     meta: list[str] | None = None
 
+    @property
+    def origin(self) -> str:
+        """What the rows are read from, the same for every source that reads it."""
+        if self.hub is None:
+            return str(Path(self.place).resolve())
+        return " ".join(filter(None, (self.hub, self.subset, self.hub_split, self.revision)))
+
+    @property
+    def container(self) -> str:
+        """How the file is read; "hub" for a hub data set."""
+        if self.hub is not None:
+            return "hub"
+        return container_of(Path(self.place)) if self.format in ROW_FORMATS else self.format
+
     def rows(self) -> Iterator[tuple[int, Row]]:
         """Yield (line, row) of those that `where` and `limit` leave."""
         count = 0
@@ -72,103 +85,61 @@ class Source:
         return read_file(Path(self.place), None if self.format in ROW_FORMATS else self.format)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A record with the place it came from."""
-
-    record: Importable
-    split: str
-    kind: str
-    place: str
-
-
-class SplitBook:
-    """The records of all sources by split and kind.
-
-    `empty` counts the rows that were left out because they were empty.
-    """
-
-    def __init__(self) -> None:
-        self._entries: list[Entry] = []
-        self._ids: dict[tuple[str, str], str] = {}
-        self.empty = 0
-
-    def add(self, entry: Entry, identity: str) -> None:
-        """Take a record; DataError where another of its kind has its id."""
-        key = (entry.kind, identity)
-        if key in self._ids:
-            message = f"'{identity}' is already the id of {self._ids[key]}"
-            raise DataError(message, path=entry.place, field="id", fix="every id may stand once")
-        self._ids[key] = entry.place
-        self._entries.append(entry)
-
-    def resolve_overlaps(self, *, drop: bool) -> int:
-        """Make sure that no prompt stands in two splits; return how many rows went.
-
-        Args:
-            drop: keep such a prompt's rows only in the split furthest from training, instead of an error.
-
-        Raises:
-            DataError: a prompt stands in two splits; names both places.
-        """
-        furthest: dict[str, Entry] = {}
-        for entry in self._entries:
-            key = _key(entry.record)
-            first = furthest.setdefault(key, entry)
-            if first.split != entry.split and not drop:
-                raise DataError(
-                    f"the same prompt is in '{first.split}' at {first.place} and in '{entry.split}' here",
-                    path=entry.place,
-                    fix='leave one out, or say overlap = "drop" to keep it in the split furthest from training',
-                )
-            if SPLITS.index(entry.split) > SPLITS.index(first.split):
-                furthest[key] = entry
-        before = len(self._entries)
-        self._entries = [e for e in self._entries if furthest[_key(e.record)].split == e.split]
-        return before - len(self._entries)
-
-    def files(self) -> dict[str, list[Importable]]:
-        """Return "<split>.<kind>" to its records."""
-        files: dict[str, list[Importable]] = {}
-        for entry in self._entries:
-            files.setdefault(f"{entry.split}.{entry.kind}", []).append(entry.record)
-        return files
-
-
 def import_source(source: Source, book: SplitBook) -> None:
     """Put all rows of a source into the book.
+
+    A row without an id is called after file and line. Where a file of that name in another folder has such a row already,
+    the rows of this one are called after its number too: `train.2-1`.
 
     Raises:
         DataError: anything wrong in a row; names file, line and field.
     """
-    filled = set()
+    number = book.number(source.origin)
+    entries, empty = _entries(source, _stem(source))
+    if any(book.taken(entry, source.origin) for entry in entries):
+        entries, empty = _entries(source, f"{_stem(source)}.{number}")
+    for entry in entries:
+        book.add(entry, source.origin)
+    book.empty += empty
+    _check_shares(source, {entry.split for entry in entries})
+
+
+def _entries(source: Source, stem: str) -> tuple[list[Entry], int]:
+    """Return a source's rows as entries, and how many rows were left out as empty."""
+    entries, empty = [], 0
     for line, row in source.rows():
-        identity = _identity(source, row, line)
-        try:
-            record = _record(source, row, line, identity)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DataError(first["msg"], path=source.place, line=line, field=where) from None
-        except DataError as error:
-            known = str(error)
-            raise error if known.startswith(source.place) else DataError(known, path=source.place, line=line) from None
-        blank = _blank_field(record)
-        if blank is not None and source.empty == "drop":
-            book.empty += 1
-            continue
-        if blank is not None:
+        own = _own_id(source, row, line)
+        identity = f"{stem}-{line}" if own is None else own
+        record = _placed_record(source, row, line, identity)
+        useless = _useless(record)
+        if useless is not None and source.empty == "refuse":
+            message, name = useless
             fix = 'leave the row out, or say empty = "drop"'
-            raise DataError("the text is empty", path=source.place, line=line, field=blank, fix=fix)
-        split = _split(source, row, record, line)
-        filled.add(split)
-        book.add(Entry(record, split, source.kind, f"{source.place}:{line}"), identity)
-    _check_shares(source, filled)
+            raise DataError(message, path=source.place, line=line, field=name, fix=fix)
+        if useless is not None:
+            empty += 1
+            continue
+        split, place = _split(source, row, record, line), f"{source.place}:{line}"
+        entries.append(Entry(record, split, source.kind, place, identity, named=own is not None))
+    return entries, empty
 
 
 def fill(template: str, row: Row, *, path: str, line: int) -> str:
     """Return a template with each `{column}` replaced by the row's text; DataError where the row has no such column."""
     return _PLACEHOLDER.sub(lambda match: str(column(row, match[1], path=path, line=line)), template)
+
+
+def _placed_record(source: Source, row: Row, line: int, identity: str) -> Importable:
+    """Return a row's record; whatever is wrong with it is said with file and line."""
+    try:
+        return _record(source, row, line, identity)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(first["msg"], path=source.place, line=line, field=where) from None
+    except DataError as error:
+        known = str(error)
+        raise error if known.startswith(source.place) else DataError(known, path=source.place, line=line) from None
 
 
 def _record(source: Source, row: Row, line: int, identity: str) -> Importable:
@@ -179,7 +150,9 @@ def _record(source: Source, row: Row, line: int, identity: str) -> Importable:
     match source.kind:
         case "preferences":
             if source.format != "trl":
-                column(ours, "prompt", path=source.place, line=line)
+                _require_prompt(source, ours, line)
+            if "margin" in ours:
+                ours["margin"] = _margin(source, ours, line)
             record: Importable = from_trl(ours, task_id=str(ours.get("task_id", identity)))
         case "demonstrations":
             record = demonstration_from_trl(ours, identity=identity)
@@ -191,6 +164,29 @@ def _record(source: Source, row: Row, line: int, identity: str) -> Importable:
             prompt = column(ours, "prompt", path=source.place, line=line)
             return PromptRecord(id=identity, prompt=_chat(source, as_prompt(prompt, "prompt")), meta=extra["meta"])
     return record.model_copy(update={**extra, "prompt": _chat(source, record.prompt)})
+
+
+def _require_prompt(source: Source, ours: Row, line: int) -> None:
+    """Refuse a pair without a prompt; say which format finds one in what both answers begin with."""
+    if "prompt" not in ours and "chosen" in ours and "rejected" in ours:
+        name = "hh" if str(ours["chosen"]).startswith(HUMAN) else "trl"
+        fix = f'say format = "{name}" where the prompt is what chosen and rejected begin with'
+        raise DataError("there is no such column", path=source.place, line=line, field="prompt", fix=fix)
+    column(ours, "prompt", path=source.place, line=line)
+
+
+def _margin(source: Source, ours: Row, line: int) -> Any:
+    """Return the margin as it is; CSV has only text, where a number is read and an empty cell is none."""
+    value = ours["margin"]
+    if source.container != "csv":
+        return value
+    if not value.strip():
+        return None
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(value)):
+            return float(value)
+    name, fix = source.columns.get("margin", "margin"), "give a finite number, or leave the cell empty"
+    raise DataError(f"a number was expected, got {show(value)}", path=source.place, line=line, field=name, fix=fix)
 
 
 def _of_pair(pair: Preference, kind: str, identity: str, extra: dict[str, Any]) -> Importable:
@@ -231,11 +227,15 @@ def _json(value: Any, name: str) -> JsonValue:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _identity(source: Source, row: Row, line: int) -> str:
+def _own_id(source: Source, row: Row, line: int) -> str | None:
     name = source.columns.get("id", "id")
     if "id" in source.columns or name in row:
         return str(column(row, name, path=source.place, line=line))
-    return f"{Path(source.place).name.split('.jsonl')[0]}-{line}"
+    return None
+
+
+def _stem(source: Source) -> str:
+    return Path(source.place).name.split(".jsonl")[0]
 
 
 def _label(source: Source, ours: Row, line: int) -> bool:
@@ -260,18 +260,37 @@ def _chat(source: Source, prompt: Prompt) -> Prompt:
     return (Message(role="user", content=prompt),) if source.chat and isinstance(prompt, str) and prompt else prompt
 
 
+def _useless(record: Importable) -> tuple[str, str] | None:
+    """What leaves a record with nothing to learn from, and the field; None where it is sound."""
+    blank = _blank_field(record)
+    if blank is not None:
+        return "the text is empty", blank
+    if isinstance(record, Preference) and record.chosen == record.rejected:
+        return "the same text as chosen; two different answers were expected", "rejected"
+    return None
+
+
 def _blank_field(record: Importable) -> str | None:
     """The first text of a record that is empty; a labeled text needs no prompt."""
     names = ("completion",) if isinstance(record, LabeledText) else ("prompt", "completion", "chosen", "rejected")
-    texts = {name: getattr(record, name, None) for name in names}
-    return next((name for name, text in texts.items() if isinstance(text, str) and not text.strip()), None)
+    texts = {field: text for name in names for field, text in _texts(name, getattr(record, name, None))}
+    return next((name for name, text in texts.items() if not text.strip()), None)
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (field, text) of what must not be empty: a text, or the turns of a chat; before others, a system message may be."""
+    if isinstance(value, str):
+        yield name, value
+    for number, turn in enumerate(value if isinstance(value, tuple) else ()):
+        if turn.role != "system" or number == len(value) - 1:
+            yield f"{name}.{number}", turn.content
 
 
 def _split(source: Source, row: Row, record: Importable, line: int) -> str:
     if isinstance(source.split, str):
         return source.split
     by_group = "group" in source.columns
-    key = str(column(row, source.columns["group"], path=source.place, line=line)) if by_group else _key(record)
+    key = str(column(row, source.columns["group"], path=source.place, line=line)) if by_group else key_of(record)
     draw, edge = derive_seed("split", key) / 2**63, 0.0
     shares = [(name, source.split[name]) for name in SPLITS if name in source.split]
     for name, share in shares:
@@ -288,12 +307,3 @@ def _check_shares(source: Source, filled: set[str]) -> None:
         if share > 0 and name not in filled:
             fix = "take a larger share, or choose the rows of each split with `where`"
             raise DataError(f"no row fell into '{name}', a share of {share:g}", path=source.place, fix=fix)
-
-
-def _key(record: Importable) -> str:
-    """What two rows share when they ask the same: the prompt; for a labeled text without one, the text."""
-    if isinstance(record, LabeledText) and not record.prompt:
-        return f"text {record.completion}"
-    if isinstance(record.prompt, str):
-        return f"prompt {record.prompt}"
-    return f"chat {json.dumps([turn.model_dump() for turn in record.prompt], sort_keys=True)}"

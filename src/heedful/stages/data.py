@@ -58,7 +58,7 @@ class SourceGroup(StageConfig):
     wanted_below: float | None = None
     """For `labeled`: instead, label values below this number mean the wanted class."""
     empty: Literal["refuse", "drop"] = "refuse"
-    """What happens to a row with an empty prompt or answer."""
+    """What happens to a row with an empty prompt or answer, or with two answers that are the same."""
     meta: list[str] | None = None
     """Columns to keep beside the record; by default all that are not used otherwise."""
 

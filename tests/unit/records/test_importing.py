@@ -1,0 +1,266 @@
+"""Rows of people's files to records: what is wrong with a row is one line with its place, and no two rows share an id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heedful.errors import DataError
+from heedful.records.importing import Source, SplitBook, import_source
+from heedful.records.jsonl import write_records
+from heedful.records.types import Preference
+
+PAIR = {"prompt": "p", "chosen": "a", "rejected": "b"}
+TRL_IMPLICIT = [
+    {"chosen": "The sky is blue.", "rejected": "The sky is green."},
+    {
+        "chosen": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "Blue."}],
+        "rejected": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "Green."}],
+    },
+]
+
+
+def written(path: Path, content: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def imported(*sources: Source) -> SplitBook:
+    """The book of all sources, after its records were written: nothing in them may break the file."""
+    book = SplitBook()
+    for source in sources:
+        import_source(source, book)
+    for name, records in book.files().items():
+        write_records(Path(sources[0].place).parent / f"{name}.out", records)
+    return book
+
+
+def refusal(path: Path, **settings: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        imported(Source(str(path), **settings))
+    message = str(caught.value)
+    assert "\n" not in message
+    message.encode()
+    assert message.startswith(f"{path}:")
+    return message.removeprefix(f"{path}:")
+
+
+def ids(book: SplitBook, name: str = "train.prompts") -> list[str]:
+    return [record.id for record in book.files()[name] if not isinstance(record, Preference)]
+
+
+@pytest.mark.parametrize(("name", "comma"), [("d.csv", ","), ("d.tsv", "\t"), ("D.CSV", ",")])
+@pytest.mark.parametrize("format_", ["auto", "trl"])
+def test_a_margin_in_csv_is_a_number(tmp_path: Path, name: str, comma: str, format_: str) -> None:
+    cells = (
+        ["prompt", "chosen", "rejected", "margin"],
+        ["p", "a", "b", "0.5"],
+        ["q", "a", "b", " "],
+        ["r", "a", "b", "-2"],
+    )
+    path = written(tmp_path / name, "".join(comma.join(row) + "\n" for row in cells))
+    records = imported(Source(str(path), kind="preferences", format=format_)).files()["train.preferences"]
+    assert [record.margin for record in records if isinstance(record, Preference)] == [0.5, None, -2.0]
+
+
+def test_a_margin_in_a_csv_of_another_name_and_another_ending(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.txt", "prompt,chosen,rejected,gap\np,a,b,3\n")
+    source = Source(str(path), kind="preferences", format="csv", columns={"margin": "gap"})
+    (record,) = imported(source).files()["train.preferences"]
+    assert isinstance(record, Preference)
+    assert record.margin == 3.0
+    assert record.meta == {}
+
+
+@pytest.mark.parametrize("cell", ["wide", "nan", "inf", "-inf", "9" * 400])
+def test_a_margin_in_csv_that_is_no_number(tmp_path: Path, cell: str) -> None:
+    path = written(tmp_path / "d.csv", f"prompt,chosen,rejected,gap\np,a,b,{cell}\n")
+    message = refusal(path, kind="preferences", columns={"margin": "gap"})
+    assert message.startswith("2: field 'gap': a number was expected, got ")
+    assert message.endswith("; give a finite number, or leave the cell empty")
+
+
+def test_a_margin_of_text_in_json_lines_stays_wrong(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", lines({**PAIR, "margin": "0.5"}))
+    assert refusal(path, kind="preferences").startswith("1: field 'margin': a number was expected")
+
+
+BROKEN = [
+    ('{"prompt": "\\ud800"}', "prompt", "half of a character"),
+    ('{"prompt": "x", "id": "a\\uDFFFb"}', "id", "half of a character"),
+    ('{"prompt": "x", "m": {"a": ["\\udc00"]}}', "m", "half of a character"),
+    ('{"prompt": "x", "m": {"\\ud800": 1}}', "m", "half of a character"),
+    ('{"prompt": "x", "\\ud800": 1}', "\\ud800", "half of a character"),
+    ('{"prompt": [{"role": "user", "content": "\\ud83d"}]}', "prompt", "half of a character"),
+    ('{"prompt": "x", "m": ' + "1" * 5000 + "}", "m", "a whole number of at most 4300 digits was expected"),
+    ('{"prompt": "NaN", "m": {"x": [0, -' + "1" * 5000 + "]}}", "m", "a whole number of at most 4300 digits"),
+]
+
+
+@pytest.mark.parametrize(("row", "field", "message"), BROKEN)
+def test_what_cannot_be_read_or_written_is_named(tmp_path: Path, row: str, field: str, message: str) -> None:
+    sound = '{"prompt": "an emoji \\ud83d\\ude00"}'
+    by_line = refusal(written(tmp_path / "d.jsonl", f"{sound}\n{row}\n"))
+    whole = refusal(written(tmp_path / "d.json", f"[{sound},{row}]"))
+    for found in (by_line, whole):
+        assert found.startswith(f"2: field '{field}': ")
+        assert message in found
+        assert "; " in found  # the fix
+
+
+def test_a_number_of_exactly_the_digits_that_can_be_read(tmp_path: Path) -> None:
+    for name, form in (("d.jsonl", "{}\n"), ("d.json", "[{}]")):
+        path = written(tmp_path / name, form.replace("{}", '{"prompt": "x", "m": -' + "1" * 4300 + "}"))
+        assert imported(Source(str(path))).files()["train.prompts"]
+
+
+def test_whole_characters_are_taken_as_they_are(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", '{"prompt": "\\ud83d\\ude00", "m": "\\u00fc"}\n')
+    (record,) = imported(Source(str(path))).files()["train.prompts"]
+    assert record.prompt == "\U0001f600"
+    assert record.meta == {"m": "\u00fc"}
+
+
+def test_nesting_without_end(tmp_path: Path) -> None:
+    deep = '{"prompt": "x", "m": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert refusal(written(tmp_path / "d.jsonl", f'{{"prompt": "y"}}\n{deep}\n')).startswith("2: nested too deeply")
+    message = refusal(written(tmp_path / "d.json", f'[\n{{"prompt": "y"}},\n{deep}]'))
+    assert message.startswith("3: nested too deeply to be a record (more than 100 brackets); ")
+
+
+@pytest.mark.parametrize("depth", [99, 100])
+def test_what_may_be_nested_can_be_written(tmp_path: Path, depth: int) -> None:
+    """The row is one bracket, a list of rows another; brackets in texts are none."""
+    text = "[{" * 300 + '\\"'
+    row = '{"prompt": "' + text + '", "m": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+    assert imported(Source(str(written(tmp_path / "d.jsonl", row + "\n")))).files()
+    path = written(tmp_path / "d.json", f"[{row}]")
+    if depth == 99:
+        assert imported(Source(str(path))).files()
+    else:
+        assert refusal(path).startswith("1: nested too deeply")
+
+
+def test_many_rows_are_not_deep(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.json", json.dumps([{"prompt": str(i), "m": [[i]]} for i in range(200)]))
+    assert len(imported(Source(str(path))).files()["train.prompts"]) == 200
+
+
+@pytest.mark.parametrize("format_", ["auto", "trl", "hh"])
+def test_a_pair_of_equal_answers_is_no_preference(tmp_path: Path, format_: str) -> None:
+    same, other = dict(PAIR, rejected="a"), PAIR
+    if format_ == "hh":
+        dialogue = "\n\nHuman: a\n\nAssistant: b"
+        same, other = ({"chosen": dialogue, "rejected": text} for text in (dialogue, dialogue + "c"))
+    path = written(tmp_path / "d.jsonl", lines(other, same))
+    message = refusal(path, kind="preferences", format=format_)
+    assert message.startswith("2: field 'rejected': the same text as chosen; two different answers were expected")
+    assert message.endswith('; leave the row out, or say empty = "drop"')
+    book = imported(Source(str(path), kind="preferences", format=format_, empty="drop"))
+    assert len(book.files()["train.preferences"]) == 1
+    assert book.empty == 1
+    if format_ == "hh":  # a prompt is asked all the same
+        assert len(imported(Source(str(path), format="hh")).files()["train.prompts"]) == 2
+
+
+USER, ANSWER = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
+NOTHING = {"role": "user", "content": " \n"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "field"),
+    [
+        ([NOTHING], "prompt.0"),
+        ([USER, ANSWER, NOTHING], "prompt.2"),
+        ([USER, {"role": "assistant", "content": ""}, USER], "prompt.1"),
+        ([{"role": "system", "content": ""}], "prompt.0"),
+    ],
+)
+def test_an_empty_turn_is_empty_text(tmp_path: Path, turns: list[dict[str, str]], field: str) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"prompt": [USER]}, {"prompt": turns}))
+    assert refusal(path).startswith(f"2: field '{field}': the text is empty; ")
+    pair = {**PAIR, "prompt": turns, "chosen": [ANSWER], "rejected": [dict(ANSWER, content="No.")]}
+    other = written(tmp_path / "p.jsonl", lines(pair))
+    assert refusal(other, kind="preferences").startswith(f"1: field '{field}': the text is empty; ")
+    book = imported(Source(str(path), empty="drop"))
+    assert len(book.files()["train.prompts"]) == 1
+    assert book.empty == 1
+
+
+def test_a_system_message_before_a_question_may_be_empty(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"prompt": [{"role": "system", "content": ""}, USER]}))
+    assert len(imported(Source(str(path))).files()["train.prompts"]) == 1
+
+
+def test_files_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    rows = [lines(*({"prompt": f"{letter}{i}"} for i in range(2))) for letter in "abc"]
+    a, b, c = (Source(str(written(tmp_path / f / "train.jsonl", text))) for f, text in zip("abc", rows, strict=True))
+    assert ids(imported(a)) == ["train-1", "train-2"]
+    assert ids(imported(b)) == ["train-1", "train-2"]
+    assert ids(imported(a, b, c)) == ["train-1", "train-2", "train.2-1", "train.2-2", "train.3-1", "train.3-2"]
+
+
+def test_two_kinds_of_one_file_have_the_same_ids(tmp_path: Path) -> None:
+    """Prompts and demonstrations of two files of one name: a prompt and its demonstration are called alike."""
+    row = {"prompt": "x", "completion": "y"}
+    places = [str(written(tmp_path / f / "d.jsonl", lines(dict(row, prompt=f)))) for f in "ab"]
+    kinds = ("prompts", "demonstrations")
+    book = imported(*(Source(place, kind=kind) for place in places for kind in kinds))
+    assert ids(book) == ids(book, "train.demonstrations") == ["d-1", "d.2-1"]
+
+
+def test_rows_that_do_not_meet_keep_their_names(tmp_path: Path) -> None:
+    """One file read in two parts, and two files whose chosen rows stand on different lines."""
+    rows = lines({"prompt": "x", "part": "1"}, {"prompt": "y", "part": "2"})
+    a, b = (str(written(tmp_path / f / "d.jsonl", rows.replace("x", f).replace("y", f + f))) for f in "pq")
+    first, second = {"where": {"part": "1"}}, {"where": {"part": "2"}}
+    assert ids(imported(Source(a, **first), Source(a, **second))) == ["d-1", "d-2"]
+    assert ids(imported(Source(a, **first), Source(b, **second))) == ["d-1", "d-2"]
+
+
+def test_one_file_twice_is_still_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"prompt": "x"}))
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "d.jsonl").symlink_to(path)
+    for again in (path, tmp_path / "link" / "d.jsonl"):
+        with pytest.raises(DataError, match=r"field 'id': 'd-1' is already the id of .*d\.jsonl:1"):
+            imported(Source(str(path)), Source(str(again)))
+
+
+def test_ids_that_the_rows_say_are_never_changed(tmp_path: Path) -> None:
+    rows = lines({"prompt": "x", "id": "d-1"})
+    a, b = (Source(str(written(tmp_path / f / "d.jsonl", rows))) for f in "ab")
+    with pytest.raises(DataError, match=r"b/d\.jsonl:1: field 'id': 'd-1' is already the id of .*a/d\.jsonl:1"):
+        imported(a, b)
+
+
+def test_an_empty_id_is_an_id(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"prompt": "x", "id": ""}))
+    assert ids(imported(Source(str(path)))) == [""]
+
+
+@pytest.mark.parametrize("row", TRL_IMPLICIT)
+def test_a_pair_without_prompt_is_told_which_format_reads_it(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = written(tmp_path / "d.jsonl", lines(row))
+    message = refusal(path, kind="preferences")
+    expected = 'say format = "trl" where the prompt is what chosen and rejected begin with'
+    assert message == f"1: field 'prompt': there is no such column; {expected}"
+    assert imported(Source(str(path), kind="preferences", format="trl")).files()["train.preferences"]
+
+
+def test_two_dialogues_without_prompt_are_told_of_hh(tmp_path: Path) -> None:
+    row = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}
+    assert 'say format = "hh"' in refusal(written(tmp_path / "d.jsonl", lines(row)), kind="preferences")
+
+
+def test_a_mistyped_prompt_without_answers_is_told_the_nearest_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"promt": "x", "chosen": "a"}))
+    assert "did you mean 'promt'" in refusal(path, kind="preferences")
