@@ -93,13 +93,15 @@ class Renderer:
             room: how many tokens are to be written after it.
 
         Raises:
-            DataError: prompt and room do not fit the model's context, or the prompt holds a second BOS.
+            DataError: prompt and room do not fit the model's context, or the prompt holds a second BOS anywhere (where the
+                family opens a prompt with one, and its chat template does not write one for each turn).
         """
         pieces = [(prompt, False)] if isinstance(prompt, str) else _chat_pieces(self, prompt)
         if self.encoder_decoder:
             ids = self._encoder_ids("".join(text for text, _ in pieces))
         else:
             ids = self._opened(prompt, [token for text, _ in pieces for token in self._ids(text)])
+        self._check_bos(ids)
         self._check_fits(len(ids), room)
         return ids
 
@@ -140,18 +142,37 @@ class Renderer:
 
     def _encoder_ids(self, text: str) -> list[int]:
         ids = list(self.tokenizer.encode(text, add_special_tokens=True))
+        if _adds_bos_itself(self.tokenizer) and self._ids(text)[:1] == [self._bos]:
+            ids = ids[1:]  # a template, or the text, brings its own, and the tokenizer added another
         return ids if ids and ids[-1] == self._eos else [*ids, self._eos]
 
     def _opened(self, prompt: Prompt, ids: list[int]) -> list[int]:
-        """Put BOS first where the family has one, and refuse a second; a chat template writes its own."""
-        if self._bos is not None and ids[:2] == [self._bos, self._bos]:
-            raise DataError(
-                "the prompt begins with two BOS tokens", fix="take the BOS out of the text or the chat template"
-            )
+        """Put BOS first where the family has one; a chat template writes its own."""
         templated = not isinstance(prompt, str) and self.tokenizer.chat_template
         if self._bos is not None and self._adds_bos and not templated and ids[:1] != [self._bos]:
             return [self._bos, *ids]
         return ids
+
+    def _check_bos(self, ids: list[int]) -> None:
+        """Raise DataError at a second BOS: what stands before it would be read as another text."""
+        count = 0 if self._bos is None else ids.count(self._bos)
+        if count < 2 or (ids[:2] != [self._bos, self._bos] and not self._expects_one_bos()):
+            return
+        raise DataError(
+            f"the prompt has {count} BOS tokens ({self.tokenizer.bos_token}); one at most was expected, at its beginning",
+            fix="take the BOS out of the text or the chat template",
+        )
+
+    def _expects_one_bos(self) -> bool:
+        if self._bos == self._eos:
+            return False  # it also stands between the turns of a chat
+        added = self._adds_bos or _adds_bos_itself(self.tokenizer)
+        if not self.tokenizer.chat_template:
+            return added
+        bos, asked = self.tokenizer.bos_token, Message(role="user", content=_PROBE)
+        once = self.template((asked,), answer=True)
+        again = self.template((asked, Message(role="assistant", content=_PROBE), asked), answer=True)
+        return (added or once.startswith(bos)) and again.count(bos) == once.count(bos)
 
     def _separator(self, prompt: Prompt) -> str:
         if not isinstance(prompt, str):
@@ -199,11 +220,15 @@ def _wants_bos(tokenizer: Any) -> bool:
     bos = tokenizer.bos_token_id
     if bos is None:
         return False
-    if tokenizer.encode("a", add_special_tokens=True)[0] == bos:
+    if _adds_bos_itself(tokenizer):
         return True
     # A BOS that is also EOS, or that opens each turn of a chat, is not put before plain text by its family.
     template = json.dumps(tokenizer.chat_template or "")
     return bos not in (tokenizer.eos_token_id, tokenizer.pad_token_id) and tokenizer.bos_token not in template
+
+
+def _adds_bos_itself(tokenizer: Any) -> bool:
+    return bool(tokenizer.encode("a", add_special_tokens=True)[0] == tokenizer.bos_token_id)
 
 
 def _chat_pieces(renderer: Renderer, messages: Sequence[Message]) -> list[tuple[str, bool]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from heedful.errors import DataError
 from heedful.models.loading import stop_ids
@@ -15,6 +16,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 WRITES_BOS = "{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+OPENS_WITH_BOS = "{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}"
+BOS_EACH_TURN = "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token }}{% endif %}{{ m.content }}{% endfor %}"
 FORGETFUL = "{% for m in messages %}{% if m.role == 'user' or loop.last %}[{{ m.content }}]{% endif %}{% endfor %}"
 CHAT = (
     Message(role="system", content="Be kind."),
@@ -105,12 +108,59 @@ def test_a_template_that_rewrites_earlier_turns_trains_only_the_last(tokenizer: 
     assert flags == [False, True]
 
 
+def user(content: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=content),)
+
+
 def test_double_bos_is_refused(tokenizer: Any) -> None:
-    with pytest.raises(DataError, match="two BOS"):
+    with pytest.raises(DataError, match="2 BOS"):
         Renderer(tokenizer, False).prompt_ids("<bos><bos>why ?")
+    for prompt in ("why <bos>?", "<bos>why ?<bos>", user("why <bos>?")):
+        with pytest.raises(DataError, match="2 BOS"):
+            Renderer(tokenizer, False).prompt_ids(prompt)
+        with pytest.raises(DataError, match="2 BOS"):
+            Renderer(tokenizer, False).segments(prompt, "so hot")
     tokenizer.chat_template = WRITES_BOS
-    with pytest.raises(DataError, match="two BOS"):
+    with pytest.raises(DataError, match="2 BOS"):
         Renderer(tokenizer, False).prompt_ids(CHAT)
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_a_second_bos_behind_a_template_that_opens_with_one_is_refused(tokenizer: Any, pair: bool) -> None:
+    tokenizer.chat_template = OPENS_WITH_BOS
+    renderer = Renderer(tokenizer, pair)
+    assert renderer.prompt_ids(CHAT).count(2) == 1
+    with pytest.raises(DataError, match="2 BOS"):
+        renderer.prompt_ids(user("why <bos>?"))
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_a_template_may_open_each_turn_with_the_bos(tokenizer: Any, pair: bool) -> None:
+    tokenizer.chat_template = BOS_EACH_TURN
+    assert Renderer(tokenizer, pair).prompt_ids(CHAT).count(2) == 2  # one for each turn of the user
+    assert Renderer(tokenizer, pair).prompt_ids("<bos>hot ?so<bos>why ?").count(2) == 2  # the same, written out
+    with pytest.raises(DataError, match="2 BOS"):
+        Renderer(tokenizer, pair).prompt_ids("<bos><bos>why ?")
+
+
+@pytest.mark.parametrize("template", [None, OPENS_WITH_BOS])
+def test_an_encoder_whose_tokenizer_adds_bos_reads_one(tokenizer: Any, template: str | None) -> None:
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
+    tokenizer.chat_template = template
+    renderer = Renderer(tokenizer, True)
+    for prompt in ("why ?", "<bos>why ?", CHAT):
+        assert renderer.prompt_ids(prompt).count(2) == 1
+    with pytest.raises(DataError, match="2 BOS"):
+        renderer.prompt_ids("why <bos>?")
+
+
+def test_a_bos_that_is_also_eos_may_stand_between_turns(tokenizer: Any) -> None:
+    tokenizer.bos_token = "<eos>"
+    assert Renderer(tokenizer, False).prompt_ids(CHAT).count(1) == 1
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", 1)])
+    assert Renderer(tokenizer, False).prompt_ids(CHAT).count(1) == 2
 
 
 def test_a_prompt_that_brings_its_bos_gets_no_second(tokenizer: Any) -> None:
