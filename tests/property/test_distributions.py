@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from heedful.errors import ConfigError
 from heedful.numerics.kl import AdaptiveKL, exact_kl, k1, k2, k3
 from heedful.numerics.logprobs import chosen_logprobs, entropy, logprobs_and_entropy
 from tests.tolerances import FP32, FP32_SUM, FP64, STANDARD_ERRORS
@@ -83,8 +84,27 @@ def test_gradients_of_entropy_and_logprob_are_those_of_finite_differences() -> N
     assert torch.autograd.gradcheck(lambda x: exact_kl(x, other), (z,))
 
 
-@given(kl=st.floats(-100, 1000), num_episodes=st.integers(1, 1000))
+HORIZON = 1000
+MEASURED = st.floats(-100, 1000)
+
+
+@given(kl=MEASURED, num_episodes=st.integers(1, 10 * HORIZON))
 def test_controller_moves_towards_its_target_by_at_most_a_fifth(kl: float, num_episodes: int) -> None:
-    coef = AdaptiveKL(0.2, 6.0, 1000.0).update(kl, num_episodes).kl_coef
-    assert 0.2 * (1 - 0.2 * num_episodes / 1000) - FP64 <= coef <= 0.2 * (1 + 0.2 * num_episodes / 1000) + FP64
+    """By at most 20 % times the share of the horizon; more episodes than the horizon are refused, not rewarded."""
+    controller = AdaptiveKL(0.2, 6.0, HORIZON)
+    if num_episodes > HORIZON:
+        with pytest.raises(ConfigError):
+            controller.update(kl, num_episodes)
+        return
+    coef = controller.update(kl, num_episodes).kl_coef
+    assert 0.2 * (1 - 0.2 * num_episodes / HORIZON) - FP64 <= coef <= 0.2 * (1 + 0.2 * num_episodes / HORIZON) + FP64
     assert (coef >= 0.2) if kl >= 6 else (coef <= 0.2)
+
+
+@given(measured=st.lists(MEASURED, max_size=50), num_episodes=st.integers(1, HORIZON))
+def test_whatever_is_measured_the_coefficient_stays_above_0(measured: list[float], num_episodes: int) -> None:
+    controller = AdaptiveKL(0.2, 6.0, HORIZON)
+    for kl in measured:
+        before, controller = controller.kl_coef, controller.update(kl, num_episodes)
+        assert controller.kl_coef > 0
+        assert 0.8 * before - FP64 <= controller.kl_coef <= 1.2 * before + FP64

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heedful.errors import ShapeError
+from heedful.errors import ConfigError, ShapeError
 from heedful.numerics.logprobs import Head, rows_per_chunk
 from heedful.numerics.shapes import at_least_fp32, require_same_shape
 
@@ -129,7 +129,10 @@ class AdaptiveKL:
     Args:
         kl_coef: reward units per nat, now; > 0.
         target: nats per sequence; > 0.
-        horizon: episodes over which a full error would change the weight by 20 %; > 0.
+        horizon: episodes over which a full error would change the weight by 20 %; > 0, and no rollout has more.
+
+    The weight never changes by more than 20 % at once and stays above 0. Without the bound, more than five horizons of
+    episodes below the target would turn it negative, and KL would be rewarded.
 
     Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.2. Checked against: TRL 0.11.4 `AdaptiveKLController`.
     """
@@ -143,8 +146,16 @@ class AdaptiveKL:
 
         Args:
             kl_per_sequence: mean over episodes of the sum of k1, in nats, as measured on the rollout.
-            num_episodes: episodes in the rollout, over all processes.
+            num_episodes: episodes in the rollout, over all processes; at most `horizon`.
+
+        Raises:
+            ConfigError: the rollout has more episodes than the horizon.
         """
+        if num_episodes > self.horizon:
+            raise ConfigError(
+                f"a rollout of {num_episodes} episodes is longer than the KL controller's horizon of {self.horizon:g}; "
+                "take a horizon of several rollouts (10,000 is usual)"
+            )
         error = min(max(kl_per_sequence / self.target - 1.0, -MAX_ERROR), MAX_ERROR)
         return replace(self, kl_coef=self.kl_coef * (1.0 + error * num_episodes / self.horizon))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
@@ -104,7 +104,7 @@ class KLGroup(StageConfig):
     target: float | None = Field(default=None, gt=0)
     """Nats per sequence that an adaptive coefficient steers to; none keeps it fixed."""
     horizon: float = Field(default=10_000, gt=0)
-    """Episodes over which the coefficient adapts."""
+    """Episodes over which the coefficient adapts, at most 20 %; with a `target`, at least `rollout.rows`."""
 
 
 class RewardGroup(StageConfig):
@@ -141,6 +141,15 @@ class Config(StageConfig):
     stop: StopGroup = StopGroup()
     checkpoint_every: int = Field(default=5, ge=1)
     """Iterations between two saves of the whole state."""
+
+    @model_validator(mode="after")
+    def _slow_enough(self) -> Self:
+        if self.kl.target is not None and self.kl.horizon < self.rollout.rows:
+            raise ValueError(
+                f"kl.horizon {self.kl.horizon:g} is shorter than one rollout of rollout.rows = {self.rollout.rows}; "
+                "take several rollouts (10000 is usual), so that the coefficient moves in small steps"
+            )
+        return self
 
 
 def check(config: Config, roles: Collection[str]) -> None:

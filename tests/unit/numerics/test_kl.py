@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from heedful.errors import ConfigError
 from heedful.numerics.kl import AdaptiveKL, FixedKL, exact_kl, head_exact_kl, k1, k2, k3
 from tests.tolerances import FP32, FP32_SUM
 
@@ -97,6 +98,23 @@ def test_adaptive_check_value() -> None:
 def test_adaptive_saturates(kl: float, error: float) -> None:
     found = AdaptiveKL(0.5, 6.0, 1000.0).update(kl, 100)
     assert found.kl_coef == pytest.approx(0.5 * (1 + error * 0.1), abs=FP32)
+
+
+@pytest.mark.parametrize(("kl", "factor"), [(60.0, 1.2), (0.0, 0.8)])
+def test_adaptive_with_a_rollout_as_long_as_its_horizon(kl: float, factor: float) -> None:
+    """The whole of the largest error: 20 % at once."""
+    assert AdaptiveKL(0.5, 6.0, 64.0).update(kl, 64).kl_coef == pytest.approx(0.5 * factor, abs=FP32)
+
+
+@pytest.mark.parametrize(("horizon", "episodes"), [(64.0, 512), (64.0, 65), (64.9, 65)])
+def test_adaptive_never_rewards_kl(horizon: float, episodes: int) -> None:
+    """0.2 * (1 - 0.2 * 512 / 64) would be -0.12; a rollout above the horizon is refused whatever was measured."""
+    for kl in (0.1, 6.0, 60.0):
+        with pytest.raises(
+            ConfigError, match=f"a rollout of {episodes} episodes is longer than the KL controller's"
+        ) as caught:
+            AdaptiveKL(0.2, 6.0, horizon).update(kl, episodes)
+        assert "\n" not in str(caught.value)
 
 
 def test_controllers_do_not_change_in_place() -> None:
