@@ -43,6 +43,8 @@ def k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"])
 
     Raises:
         ShapeError: when the two disagree.
+
+    Checked against: TRL 1.16.0 `GRPOTrainer`.
     """
     log_ratio = k1(ref_logprobs, logprobs)
     return torch.expm1(log_ratio) - log_ratio

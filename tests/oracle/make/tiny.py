@@ -11,6 +11,13 @@ from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadMo
 V = 24
 EOS = V - 2
 PAD = V - 1
+PYTHON = {
+    "trl112": "env112/bin/python",
+    "trl116": "env116/bin/python",
+    "trl0114": "PYTHONPATH=trl0114 env112/bin/python",
+    "trl0101": "PYTHONPATH=trl0101 env112/bin/python",
+}
+"""What runs a script, by the first part of its name; README.md says how these environments are made."""
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -67,7 +74,8 @@ def plain(x):
 
 
 def write_golden(folder: Path, name: str, *, desc: str, source: str, inputs: dict, expected: dict) -> None:
-    made_by = f"python tests/oracle/make/{Path(sys.argv[0]).name}"
+    script = Path(sys.argv[0]).name
+    made_by = f"{PYTHON[script.split('_')[0]]} tests/oracle/make/{script} tests/golden"
     golden = {"desc": desc, "source": source, "made_by": made_by, "inputs": plain(inputs), "expected": plain(expected)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(golden, separators=(",", ":")) + "\n")
