@@ -32,6 +32,9 @@ OPTIONAL = {
 LOW_DISK = 2 * 2**30
 """Below this the quickstart still runs, but a checkpoint of a real model does not fit."""
 
+DRIVER = Path("/proc/driver/nvidia/gpus")
+"""The driver's list of GPUs: one folder each."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,7 +53,7 @@ def examine(folder: Path) -> list[Finding]:
         Finding("python", platform.python_version()),
         *[_library(name) for name in REQUIRED],
         *[_optional(name, use) for name, use in OPTIONAL.items()],
-        Finding("device", _device()),
+        device(),
         Finding("threads", f"{num_threads()} of {os.cpu_count()} cores"),
         _memory(),
         _disk(folder),
@@ -69,15 +72,24 @@ def _optional(name: str, use: str) -> Finding:
     return Finding(name, found or "-", "" if found else f"not needed, but gives {use}")
 
 
-def _device() -> str:
-    if device_class() == "cpu" or find_spec("torch") is None:
-        return "cpu"
-    import torch
+def device() -> Finding:
+    """Return where models run, and say so where a GPU stands beside it unused."""
+    found, runs_on = gpus(), device_class()
+    if not found:
+        return Finding("device", runs_on)
+    problem = f"a GPU is there, but is not used yet: everything runs on the {runs_on.upper()}"
+    return Finding("device", f"{runs_on} (GPU found: {', '.join(found)})", problem)
 
-    if not torch.cuda.is_available():
-        return "cpu (a GPU is there, but torch cannot use it)"
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"cuda: {', '.join(names)}"
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs of this machine; where torch cannot ask them, how many the driver sees."""
+    if find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            return [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
+    seen = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
+    return [f"NVIDIA, {seen} of them"] if seen else []
 
 
 def _memory() -> Finding:

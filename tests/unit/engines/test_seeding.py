@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from heedful.apps import doctor
 from heedful.engines.seeding import device_class, generator, num_threads, pin
 from heedful.errors import ConfigError
+from heedful.testing.policies import byte_causal, byte_policy
 
 
 def test_a_stream_depends_on_its_names_and_on_nothing_else() -> None:
@@ -53,5 +56,33 @@ def test_the_device_class_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_device_class_is_what_torch_says() -> None:
-    assert device_class() == ("cuda" if torch.cuda.is_available() else "cpu")
+def test_the_device_class_is_where_models_run_also_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: "2.10.0")
+    monkeypatch.setattr("pathlib.Path.is_dir", lambda _path: True)  # a driver, and a build of torch that can use it
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert device_class() == "cpu" == byte_policy(byte_causal(0)).device.type
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_doctor_says_that_a_gpu_is_not_used_yet(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    monkeypatch.setattr(doctor, "gpus", lambda: ["H100"] if found else [])
+    device = doctor.device()
+    assert device.found == ("cpu (GPU found: H100)" if found else "cpu")
+    assert bool(device.problem) is found
+    assert not found or "not used yet" in device.problem
+    assert not device.fatal
+
+
+def test_the_doctor_sees_a_driver_without_a_torch_that_can_use_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor, "DRIVER", tmp_path / "absent")
+    assert doctor.gpus() == []
+    (tmp_path / "0000:01:00.0").mkdir()
+    monkeypatch.setattr(doctor, "DRIVER", tmp_path)
+    assert doctor.gpus() == ["NVIDIA, 1 of them"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"card {place}")
+    assert doctor.gpus() == ["card 0", "card 1"]
