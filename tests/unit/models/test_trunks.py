@@ -133,6 +133,12 @@ class Silent(torch.nn.Module):
         return CausalLMOutput(logits=hidden @ self.layer.weight.T * 3)
 
 
+def test_weights_that_are_not_finite_are_left_to_the_runs_own_checks() -> None:
+    model = llama()
+    next(model.parameters()).data.fill_(float("nan"))
+    assert make_trunk(model)._own is None
+
+
 def test_a_model_whose_logits_nobody_can_follow_is_refused() -> None:
     with pytest.raises(ModelError, match="does not call its own output layer"):
         CausalTrunk(Silent())
