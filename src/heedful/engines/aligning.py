@@ -22,7 +22,7 @@ from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import chosen_prompts
 from heedful.engines.tracking import MetricWriter
 from heedful.errors import HealthError
-from heedful.models.opening import LoraShape, open_policy, save_policy
+from heedful.models.opening import LoraShape, check_adapter, open_policy, save_policy
 from heedful.models.policy import LanguagePolicy, Reference
 from heedful.models.table import Table
 from heedful.numerics.kl import AdaptiveKL, FixedKL
@@ -169,13 +169,15 @@ class AlignmentRun:
 def _open(config: Config, source: Any, seed: int) -> tuple[LanguagePolicy, Reference]:
     group = config.policy
     lora = LoraShape(group.r, group.alpha, group.targets) if group.method == "lora" else None
-    return open_policy(
+    policy, reference = open_policy(
         source,
         lora=lora,
         temperature=config.rollout.temperature,
         precision=group.precision,
         seed=derive_seed(seed, "lora"),
     )
+    check_adapter(policy, group.model_dump(include=group.model_fields_set))
+    return policy, reference
 
 
 def _rollout(

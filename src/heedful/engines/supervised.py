@@ -5,8 +5,6 @@ loss = - sum over target tokens of log pi(token) / number of target tokens
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,8 +17,9 @@ from torch import Tensor
 from heedful.engines.fitting import Fit, FitSettings, Unit, fit, microbatches
 from heedful.errors import DataError
 from heedful.models.adapters import add_lora, save_adapter
-from heedful.models.folders import resolve_source, source_digest
+from heedful.models.folders import resolve_source
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
+from heedful.models.opening import Base, write_pointer
 from heedful.models.prompts import Renderer, plain_text
 from heedful.models.scratch import new_causal, new_encoder_decoder, train_tokenizer
 from heedful.models.trunks import PromptTokens, Trunk, make_trunk
@@ -107,7 +106,7 @@ def supervise(config: Config, source: Artifact | None, out: Workspace, *, seed: 
     parameters = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
     job = Fit("sft", parameters, [lesson.unit for lesson in lessons], loss_sum, measure)
     history = fit(job, FitSettings.of(config), out, seed=seed)
-    _save(trained, tokenizer, base, out.folder("model"))
+    _save(trained, tokenizer, Base(base, allow_pickle=config.allow_pickle), out.folder("model"))
     return out.finish(metrics=_summary(history, len(lessons), left_out), facts={"renderer": renderer.fingerprint})
 
 
@@ -163,13 +162,12 @@ def _tune(source: Artifact | None, limit: int) -> list[Demonstration]:
     return list(islice(source.records("tune.demonstrations", Demonstration), limit))
 
 
-def _save(model: Any, tokenizer: Any, base: str, folder: Path) -> None:
+def _save(model: Any, tokenizer: Any, base: Base, folder: Path) -> None:
     bare = model.get_base_model() if hasattr(model, "peft_config") else model
     bare.generation_config.eos_token_id = sorted(stop_ids(bare, tokenizer))
     if bare is not model:
         save_adapter(model, folder / "adapter")
-        place = os.path.relpath(base, folder.resolve()) if Path(base).is_dir() else base
-        (folder / "base.json").write_text(json.dumps({"base": place, "digest": source_digest(base)}) + "\n")
+        write_pointer(folder, base)
         bare.generation_config.save_pretrained(str(folder))
     else:
         bare.save_pretrained(str(folder))

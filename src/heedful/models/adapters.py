@@ -19,6 +19,8 @@ from heedful.errors import ModelError
 
 POLICY = "policy"
 REFERENCE = "reference"
+ALL_LINEAR = "all-linear"
+"""As targets: every linear layer but the one that writes the logits."""
 
 
 def add_lora(model: nn.Module, *, r: int, alpha: float, targets: str | list[str], seed: int, name: str = POLICY) -> Any:
@@ -46,6 +48,28 @@ def add_lora(model: nn.Module, *, r: int, alpha: float, targets: str | list[str]
         except ValueError as error:
             first = str(error).splitlines()[0]
             raise ModelError(f"lora.targets = {targets!r}: {first}; name linear layers of this model") from error
+
+
+def adapter_shape(model: Any, name: str = POLICY) -> dict[str, Any]:
+    """Return `r`, `alpha` and `targets` (sorted names, or a pattern) of an adapter."""
+    config = model.peft_config[name]
+    targets = config.target_modules
+    return {
+        "r": config.r,
+        "alpha": float(config.lora_alpha),
+        "targets": targets if isinstance(targets, str) else sorted(targets),
+    }
+
+
+def carried_by_all_linear(model: Any) -> bool:
+    """Return whether a peft model's adapter lies on every layer that "all-linear" means."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from transformers.pytorch_utils import Conv1D
+
+    bare = model.get_base_model()
+    inside = {id(m) for layer in bare.modules() if isinstance(layer, BaseTunerLayer) for m in layer.modules()}
+    inside.add(id(bare.get_output_embeddings()))
+    return not any(isinstance(m, nn.Linear | Conv1D) and id(m) not in inside for m in bare.modules())
 
 
 @contextlib.contextmanager

@@ -53,10 +53,14 @@ def refuse_pickle(folder: Path | None) -> None:
 
 
 def folder_digest(path: str | Path) -> str:
-    """Return the sha256 over names and contents of a model folder's configuration, tokenizer and safetensors files."""
+    """Return the sha256 over names and contents of a model folder's configuration, tokenizer and safetensors files.
+
+    Pickles count where they are the weights: in a folder without safetensors.
+    """
     folder = checked_folder(Path(path))
     assert folder is not None
-    files = {file for pattern in MODEL_FILES for file in folder.rglob(pattern) if file.is_file()}
+    patterns = MODEL_FILES if any(folder.glob("*.safetensors")) else MODEL_FILES + PICKLES
+    files = {file for pattern in patterns for file in folder.rglob(pattern) if file.is_file()}
     total = hashlib.sha256()
     for file in sorted(files):
         with file.open("rb") as stream:

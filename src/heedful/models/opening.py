@@ -1,21 +1,32 @@
 """From a folder to a policy: full weights or base plus adapter, a trainable adapter or all weights, and the matching reference.
 
-A model folder is an ordinary transformers folder, or holds `base.json` (which base) and `adapter/` (a peft adapter), as `sft` and
-`align` write it.
+A model folder is an ordinary transformers folder, or holds `base.json` (which base, its digest, and whether the user let pickles
+be read there) and `adapter/` (a peft adapter), as `sft` and `align` write it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from heedful.errors import ModelError
-from heedful.models.adapters import POLICY, REFERENCE, add_lora, load_adapter, save_adapter
+from heedful.errors import ConfigError, ModelError
+from heedful.models.adapters import (
+    ALL_LINEAR,
+    POLICY,
+    REFERENCE,
+    adapter_shape,
+    add_lora,
+    carried_by_all_linear,
+    load_adapter,
+    save_adapter,
+)
+from heedful.models.folders import source_digest
 from heedful.models.heads import ScalarHead
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
 from heedful.models.own_head import output_layer
@@ -35,28 +46,67 @@ class LoraShape:
     targets: str | list[str]
 
 
-def base_of(folder: Path) -> tuple[str, Path | None]:
-    """Return where the base's weights are and the folder of the adapter on it, if any.
+class Base(NamedTuple):
+    """What a model folder stands on.
+
+    Args:
+        source: where the base's weights are: a folder or a hub name.
+        adapter: the folder of the adapter on it, if any.
+        digest: `source_digest` of the base when the adapter was trained.
+        allow_pickle: whether the user let that base be read from pickles; it holds for the bytes of `digest` only.
+    """
+
+    source: str
+    adapter: Path | None = None
+    digest: str | None = None
+    allow_pickle: bool = False
+
+
+def base_of(folder: Path) -> Base:
+    """Return what a model folder stands on: itself, or the base that its `base.json` points to.
 
     Raises:
-        ModelError: when `base.json` is there without its adapter.
+        ModelError: when `base.json` is there without its adapter, or cannot be read.
     """
     pointer = folder / "base.json"
     if not pointer.is_file():
-        return str(folder), None
+        return Base(str(folder))
     adapter = folder / "adapter"
     if not adapter.is_dir():
         raise ModelError(f"{folder}: base.json without adapter/; the folder is incomplete")
-    base = str(json.loads(pointer.read_text(encoding="utf-8"))["base"])
+    try:
+        told = json.loads(pointer.read_text(encoding="utf-8"))
+        base = str(told["base"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{pointer}: could not be read ({error}); an object with 'base' was expected") from error
     beside = (folder / base).resolve()
-    return (str(beside) if beside.is_dir() else base), adapter
+    place = str(beside) if beside.is_dir() else base
+    return Base(place, adapter, told.get("digest"), told.get("allow_pickle") is True)
 
 
-def open_model(source: str | Path, **loading: Any) -> nn.Module:
-    """Return the language model of a folder or hub name, with its adapter (frozen) where it has one."""
-    base, adapter = base_of(Path(source))
-    model = load_language_model(base, **loading)
-    return model if adapter is None else load_adapter(model, adapter)  # type: ignore[no-any-return]
+def open_model(source: str | Path, *, allow_pickle: bool = False, **loading: Any) -> nn.Module:
+    """Return the language model of a folder or hub name, with its adapter (frozen) where it has one.
+
+    Args:
+        source: the folder or hub name.
+        allow_pickle: also read pickled weights; a `base.json` that says so is enough.
+        loading: goes to `load_language_model`.
+
+    Raises:
+        ModelError: it cannot be opened, or the base is not the one that the adapter was trained on.
+    """
+    base = base_of(Path(source))
+    model: nn.Module = _load_base(base, source, allow_pickle=allow_pickle, **loading)
+    return model if base.adapter is None else load_adapter(model, base.adapter)
+
+
+def _load_base(base: Base, source: str | Path, *, allow_pickle: bool = False, **loading: Any) -> Any:
+    # Before anything of it is read: the permission to unpickle was given for these bytes.
+    if base.digest is not None and source_digest(base.source) != base.digest:
+        raise ModelError(
+            f"{source}: its base {base.source} changed since the adapter was trained; put the old one back, or train again"
+        )
+    return load_language_model(base.source, allow_pickle=allow_pickle or base.allow_pickle, **loading)
 
 
 def open_generator(source: str | Path, *, temperature: float = 1.0, precision: Precision = "fp32") -> LanguagePolicy:
@@ -73,29 +123,61 @@ def open_policy(
     Args:
         source: a model folder or hub name, usually the `model/` of an sft artifact.
         lora: train an adapter of this shape; None trains all weights. A folder that already holds an adapter goes on training it,
-            and a frozen copy of it is the reference.
+            whatever its shape (see `check_adapter`), and a frozen copy of it is the reference.
         seed: for the adapter's random half.
+
+    Raises:
+        ConfigError: all weights are to be trained of a folder that holds an adapter.
+        ModelError: the folder cannot be opened.
     """
-    base, adapter = base_of(Path(source))
-    model: Any = load_language_model(base)
-    if adapter is not None:
-        model = load_adapter(load_adapter(model, adapter, name=POLICY, trainable=True), adapter, name=REFERENCE)
+    base = base_of(Path(source))
+    if base.adapter is not None and lora is None:
+        raise ConfigError(
+            f'align.policy.method = "full", but {source} holds an adapter, which goes on being trained as one; '
+            "leave method out, or start from merged weights (`heed export` merges, and sft without lora trains no adapter)"
+        )
+    model = _load_base(base, source)
+    if base.adapter is not None:
+        model = load_adapter(load_adapter(model, base.adapter, trainable=True), base.adapter, name=REFERENCE)
         model.set_adapter(POLICY)
     elif lora is not None:
         model = add_lora(model, r=lora.r, alpha=lora.alpha, targets=lora.targets, seed=seed)
-    value_head = ScalarHead(_width(model), zero=True)
-    policy = _policy(model, source, temperature, precision, value_head)
-    if adapter is not None:
+    policy = _policy(model, source, temperature, precision, ScalarHead(_width(model), zero=True))
+    if base.adapter is not None:
         return policy, adapter_reference(policy, REFERENCE)
     return policy, copied_reference(policy) if lora is None else base_reference(policy)
+
+
+def check_adapter(policy: LanguagePolicy, asked: Mapping[str, Any]) -> None:
+    """Compare the adapter that a policy goes on with, which brings a shape of its own, with what was asked for.
+
+    Args:
+        policy: as `open_policy` returns it.
+        asked: of "r", "alpha" and "targets" those that the user set; other keys are passed over.
+
+    Raises:
+        ConfigError: one of them is not the adapter's.
+    """
+    if REFERENCE not in getattr(policy.model, "peft_config", ()):
+        return  # a new adapter is what was asked for
+    shape = adapter_shape(policy.model, POLICY)
+    for name, wanted in asked.items():
+        if name == "targets" and wanted == ALL_LINEAR and carried_by_all_linear(policy.model):
+            continue
+        found = shape.get(name, wanted)
+        if (sorted(wanted) if isinstance(wanted, list) else wanted) != found:
+            raise ConfigError(
+                f"align.policy.{name} = {wanted!r}, but the policy goes on with the adapter of its model, "
+                f"which has {name} = {found!r}; leave this setting out"
+            )
 
 
 def _policy(
     model: nn.Module, source: str | Path, temperature: float, precision: Precision, head: ScalarHead | None
 ) -> LanguagePolicy:
-    base, _ = base_of(Path(source))
     folder = Path(source)
-    tokenizer = load_tokenizer(source if (folder / "tokenizer_config.json").is_file() or not folder.is_dir() else base)
+    own = (folder / "tokenizer_config.json").is_file() or not folder.is_dir()
+    tokenizer = load_tokenizer(source if own else base_of(folder).source)
     bare = model.get_base_model() if hasattr(model, "peft_config") else model  # type: ignore[operator]
     renderer = Renderer.of(bare, tokenizer)
     return LanguagePolicy(
@@ -117,13 +199,22 @@ def save_policy(policy: LanguagePolicy, source: Path, folder: Path, root: Path) 
         root: the artifact's folder; `root` and the artifact of `source` lie side by side, and the pointer to the base is relative.
     """
     if hasattr(policy.model, "peft_config"):
-        base, _ = base_of(source)
-        place = Path(base)
-        pointer = os.path.relpath(place.resolve(), folder.resolve()) if place.is_dir() else base
         save_adapter(policy.model, folder / "adapter")
-        (folder / "base.json").write_text(json.dumps({"base": pointer}) + "\n", encoding="utf-8")
+        write_pointer(folder, base_of(source))
     else:
         policy.bare.save_pretrained(str(folder))
     policy.renderer.tokenizer.save_pretrained(str(folder))
     if policy.value_head is not None:
         policy.value_head.save(root / VALUE_HEAD)
+
+
+def write_pointer(folder: Path, base: Base) -> None:
+    """Write a model folder's `base.json`: where its base is (relative where that is a folder), its digest, what may be read."""
+    place = Path(base.source)
+    told: dict[str, Any] = {
+        "base": os.path.relpath(place.resolve(), folder.resolve()) if place.is_dir() else base.source,
+        "digest": base.digest or source_digest(base.source),
+    }
+    if base.allow_pickle:
+        told["allow_pickle"] = True
+    (folder / "base.json").write_text(json.dumps(told) + "\n", encoding="utf-8")

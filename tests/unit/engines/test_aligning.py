@@ -1,3 +1,6 @@
+import dataclasses
+import json
+import math
 import os
 import random
 import signal
@@ -11,15 +14,18 @@ import pytest
 import torch
 
 from heedful.engines import aligning
-from heedful.engines.aligning import PromptStream
-from heedful.errors import HealthError
+from heedful.engines.aligning import RATIO_TOLERANCE, PromptStream
+from heedful.errors import ConfigError, HealthError
 from heedful.models.loading import load_language_model
 from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact
-from heedful.records.types import PromptRecord
-from heedful.testing.policies import byte_encoder_decoder
+from heedful.records.types import Demonstration, PromptRecord
+from heedful.stages import align, sft
+from heedful.testing.artifacts import artifact_of, run_stage
+from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
+from heedful.testing.tiny import save_model
 from tests.alignment import aligned, inputs, rows, settings
-from tests.tolerances import FP32_SUM
+from tests.tolerances import BF16, FP32_SUM
 
 
 @pytest.fixture
@@ -201,6 +207,127 @@ def test_a_policy_that_does_not_start_from_its_reference_is_refused() -> None:
     aligning._check_start(0.0, "fp32")
     with pytest.raises(HealthError, match="0 was expected"):
         aligning._check_start(1e-3, "fp32")
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_reference_that_changes_during_a_run_stops_it(
+    store: Path, given: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    roll_out = aligning.AlignmentRun._roll_out
+
+    def meddling(run: aligning.AlignmentRun, iteration: int) -> Any:
+        if iteration == 1:
+            next(iter(run.reference._weights.values())).data.view(-1)[0] += 1e-3
+        return roll_out(run, iteration)
+
+    monkeypatch.setattr(aligning.AlignmentRun, "_roll_out", meddling)
+    with pytest.raises(HealthError, match="must stay frozen"):
+        aligned(store, given, iterations=2, policy={"method": method})
+    assert not list(store.glob("*/value_head.safetensors"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_run_whose_policy_is_not_its_reference_at_the_start_is_stopped(
+    store: Path, given: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, method: str, precision: str
+) -> None:
+    open_policy = aligning.open_policy
+
+    def moved(*given: Any, **settings: Any) -> Any:
+        policy, reference = open_policy(*given, **settings)
+        generator = torch.Generator().manual_seed(0)
+        for _, value in policy.trainable():
+            value.data.add_(0.2 * torch.randn(value.shape, generator=generator))
+        return policy, reference
+
+    monkeypatch.setattr(aligning, "open_policy", moved)
+    with pytest.raises(HealthError, match="does not start from its reference"):
+        aligned(store, given, iterations=1, policy={"method": method, "precision": precision})
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_run_in_bf16_is_that_of_fp32_but_for_its_rounding(
+    store: Path, given: dict[str, Artifact], method: str
+) -> None:
+    exact, rounded = (
+        rows(aligned(store, given, iterations=3, policy={"method": method, "precision": precision}))
+        for precision in ("fp32", "bf16")
+    )
+    assert abs(rounded[0]["kl_per_token"]) <= BF16
+    assert all(row["ratio_error"] <= BF16 for row in rounded)
+    assert 0 < abs(rounded[0]["rollout_entropy"] - exact[0]["rollout_entropy"]) <= BF16
+    assert rounded[-1]["kl_per_token"] > 0
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_each_precision_has_its_own_tolerance_of_the_ratio(
+    store: Path, given: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, method: str, precision: str
+) -> None:
+    """Old log-probs that are off by half the tolerance pass; off by twice the tolerance they stop the run."""
+    roll_out, tolerance = aligning.AlignmentRun._roll_out, RATIO_TOLERANCE[precision]
+    changes: dict[str, Any] = {"iterations": 1, "policy": {"method": method, "precision": precision}}
+    monkeypatch.setattr(aligning.AlignmentRun, "_roll_out", shifted(roll_out, tolerance / 2))
+    error = rows(aligned(store, given, **changes))[0]["ratio_error"]
+    assert error == pytest.approx(math.expm1(tolerance / 2), abs=FP32_SUM)
+    monkeypatch.setattr(aligning.AlignmentRun, "_roll_out", shifted(roll_out, tolerance * 2))
+    with pytest.raises(HealthError, match="the ratio is off 1"):
+        aligned(store, given, seed=1, **changes)
+
+
+def shifted(roll_out: Any, off: float) -> Any:
+    """A rollout whose log-probs are lower by `off` nats than the policy's."""
+
+    def wrapped(run: aligning.AlignmentRun, iteration: int) -> Any:
+        table = roll_out(run, iteration)
+        return dataclasses.replace(table, logprobs=table.logprobs - off * table.mask)
+
+    return wrapped
+
+
+@pytest.fixture
+def adapted(store: Path, given: dict[str, Artifact]) -> dict[str, Artifact]:
+    """Inputs whose policy is an SFT adapter on a base with pickled weights, which the user let be read."""
+    base = save_model(store.parent / "base", byte_causal(0), byte_tokenizer())
+    (base / "model.safetensors").unlink()
+    torch.save(byte_causal(0).state_dict(), base / "pytorch_model.bin")
+    shown = [Demonstration(id=str(i), prompt=f"House {i}?", completion="so hot") for i in range(4)]
+    group = sft.LoraGroup(r=4, alpha=8.0)
+    config = sft.Config(model=str(base), lora=group, allow_pickle=True, epochs=1)
+    policy = run_stage(sft, config, {"demonstrations": artifact_of(store, "data", train__demonstrations=shown)}, store)
+    return {**given, "policy": policy}
+
+
+def test_a_run_goes_on_with_an_sft_adapter_and_its_permission_to_read_pickles(
+    store: Path, adapted: dict[str, Artifact]
+) -> None:
+    artifact = aligned(store, adapted, iterations=2, policy={"targets": "all-linear"})
+    assert abs(rows(artifact)[0]["kl_per_token"]) <= FP32_SUM
+    assert rows(artifact)[-1]["kl_per_token"] > 0
+    pointers = [json.loads((each.path / "model" / "base.json").read_text()) for each in (adapted["policy"], artifact)]
+    assert pointers[0] == pointers[1]
+    assert pointers[0]["allow_pickle"] is True
+    assert list(open_generator(artifact.file("model")).trainable()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"r": 16}, r"align\.policy\.r = 16.*r = 4"),
+        ({"method": "full"}, r'align\.policy\.method = "full".*merge'),
+    ],
+)
+def test_settings_that_an_sft_adapter_contradicts_are_refused(
+    store: Path, adapted: dict[str, Artifact], asked: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        aligned(store, adapted, policy=asked)
+
+
+def test_an_adapter_keeps_its_shape_where_nothing_is_asked(store: Path, adapted: dict[str, Artifact]) -> None:
+    config = align.Config(rollout=align.RolloutGroup(rows=8))
+    policy, _ = aligning._open(config, adapted["policy"].path / "model", 0)
+    assert policy.model.peft_config["policy"].r == 4
 
 
 def test_prompts_come_in_a_fresh_order_each_pass_and_can_be_asked_for_at_any_time() -> None:

@@ -151,6 +151,18 @@ def test_the_digest_sees_weights_and_tokenizer_but_not_the_folders_name(folder: 
     assert folder_digest(folder) == before
 
 
+def test_the_digest_sees_pickles_where_they_are_the_weights(folder: Path, tokenizer: Any) -> None:
+    before = folder_digest(folder)
+    torch.save({}, folder / "training_args.bin")
+    assert folder_digest(folder) == before
+    (folder / "model.safetensors").unlink()
+    digests = set()
+    for seed in (1, 2):
+        torch.save(tiny_causal(tokenizer, seed=seed).state_dict(), folder / "pytorch_model.bin")
+        digests.add(folder_digest(folder))
+    assert len(digests) == 2
+
+
 def test_sources_are_seen_from_the_recipes_folder(folder: Path) -> None:
     assert resolve_source("causal", folder.parent) == str(folder.resolve())
     assert resolve_source("org/name", folder.parent) == "org/name"

@@ -1,12 +1,22 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from heedful.errors import ModelError
-from heedful.models.opening import LoraShape, base_of, open_generator, open_policy, save_policy
+from heedful.errors import ConfigError, ModelError
+from heedful.models.folders import source_digest
+from heedful.models.opening import (
+    LoraShape,
+    base_of,
+    check_adapter,
+    open_generator,
+    open_model,
+    open_policy,
+    save_policy,
+)
 from heedful.models.policy import LanguagePolicy
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
 from heedful.testing.tiny import save_model
@@ -125,6 +135,102 @@ def test_families_with_a_head_of_their_own_open_as_policies(
     beside = policy.evaluate_beside(reference, PROMPTS, ACTIONS, MASK)
     assert torch.equal(beside.logprobs, beside.ref_logprobs)
     assert beside.values.abs().max() == EXACT
+
+
+@pytest.fixture
+def adapted(tmp_path: Path) -> Path:
+    """A folder with a trained adapter of LORA's shape on a base, as `sft` writes it."""
+    source = save_model(tmp_path / "first" / "model", byte_causal(0), byte_tokenizer())
+    return saved(shaken(opened(source, LORA)[0]), source, tmp_path / "second")
+
+
+def test_all_weights_of_an_adapter_cannot_be_trained(adapted: Path) -> None:
+    with pytest.raises(ConfigError, match=r"method = \"full\".*adapter.*heed export"):
+        opened(adapted, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({}, None),
+        ({"r": 4, "alpha": 8, "targets": "all-linear"}, None),
+        ({"r": 16}, r"align\.policy\.r = 16, but.*r = 4"),
+        ({"alpha": 32.0}, r"align\.policy\.alpha = 32\.0, but.*alpha = 8\.0"),
+        ({"targets": ["q_proj"]}, r"align\.policy\.targets = \['q_proj'\], but"),
+    ],
+)
+def test_what_was_asked_of_an_adapter_must_be_what_it_is(
+    adapted: Path, asked: dict[str, Any], complaint: str | None
+) -> None:
+    policy, _ = opened(adapted, LORA)
+    if complaint is None:
+        check_adapter(policy, asked)
+        return
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        check_adapter(policy, asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_on_some_layers_is_not_one_on_all(tmp_path: Path) -> None:
+    source = save_model(tmp_path / "first" / "model", byte_causal(0), byte_tokenizer())
+    first, _ = opened(source, LoraShape(r=4, alpha=8.0, targets=["q_proj", "v_proj"]))
+    check_adapter(first, {"r": 16})  # a new adapter is what was asked for
+    policy, _ = opened(saved(first, source, tmp_path / "second"), LORA)
+    check_adapter(policy, {"targets": ["v_proj", "q_proj"]})
+    with pytest.raises(ConfigError, match=r"targets = 'all-linear', but.*q_proj.*v_proj"):
+        check_adapter(policy, {"targets": "all-linear"})
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5_tied", "t5gemma", "switch"])
+def test_an_adapter_on_all_linear_layers_is_known_in_every_family(family: str, tmp_path: Path) -> None:
+    source = save_model(tmp_path / "first" / "model", ALL[family](), byte_tokenizer())
+    folder = saved(opened(source, LORA)[0], source, tmp_path / "second")
+    check_adapter(opened(folder, LORA)[0], {"targets": "all-linear"})
+
+
+def test_a_base_that_changed_is_refused(adapted: Path) -> None:
+    assert "digest" in json.loads((adapted / "base.json").read_text())
+    byte_causal(9).save_pretrained(base_of(adapted).source)
+    for reading in (open_generator, open_model, lambda folder: opened(folder, LORA)):
+        with pytest.raises(ModelError, match=r"its base .* changed") as caught:
+            reading(adapted)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_that_changed_is_a_base_that_changed(adapted: Path) -> None:
+    pickle_only(adapted, seed=0, allowed=True)
+    torch.save(byte_causal(9).state_dict(), Path(base_of(adapted).source) / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"its base .* changed"):
+        open_generator(adapted)
+
+
+def pickle_only(folder: Path, *, seed: int, allowed: bool) -> None:
+    """Turn the base of a folder into one with pickled weights, and write what `sft` would have written then."""
+    base = Path(base_of(folder).source)
+    (base / "model.safetensors").unlink()
+    torch.save(byte_causal(seed).state_dict(), base / "pytorch_model.bin")
+    pointer = json.loads((folder / "base.json").read_text()) | {"digest": source_digest(base)}
+    (folder / "base.json").write_text(json.dumps(pointer | ({"allow_pickle": True} if allowed else {})))
+
+
+def test_the_permission_to_read_pickles_is_kept_with_the_pointer(adapted: Path, tmp_path: Path) -> None:
+    expected = logits(open_generator(adapted))
+    pickle_only(adapted, seed=0, allowed=False)
+    with pytest.raises(ModelError, match="only pickled weights"):
+        open_generator(adapted)
+    pickle_only_again = json.loads((adapted / "base.json").read_text()) | {"allow_pickle": True}
+    (adapted / "base.json").write_text(json.dumps(pickle_only_again))
+    assert torch.equal(logits(open_generator(adapted)), expected)
+    third = saved(opened(adapted, LORA)[0], adapted, tmp_path / "third")
+    assert torch.equal(logits(open_generator(third)), expected)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"digest": "x"}'])
+def test_a_damaged_pointer_is_one_line(adapted: Path, text: str) -> None:
+    (adapted / "base.json").write_text(text)
+    with pytest.raises(ModelError, match=r"base\.json.*could not be read") as caught:
+        base_of(adapted)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_pointer_without_its_adapter_is_refused(tmp_path: Path) -> None:
