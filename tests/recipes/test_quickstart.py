@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ import pytest
 from heedful.apps.planning import jobs
 from heedful.apps.runner import load
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Completion, Consensus, Demonstration, Preference, PromptRecord, Ranking
+from heedful.records.types import Consensus, Preference, Ranking
 from heedful.stages import collect, consensus
 from heedful.testing.artifacts import artifact_of, run_stage
+from heedful.testing.household import household_samples
 from heedful.worlds import get_world
 
 CAREFUL = ("Ada", "Ben", "Chi", "Dora")
@@ -31,8 +31,8 @@ def config_of(name: str) -> Any:
 def test_four_answers_to_each_labeled_prompt() -> None:
     sample = config_of("sample")
     assert (sample.num_completions, sample.where, sample.split) == (4, {"labeled": True}, "train")
-    labeled = [p for p in demonstrations_and_prompts(0)[1] if p.meta.get("labeled")]
-    assert len(labeled) == 200
+    prompts: Any = get_world("household").generate(0)["train.prompts"]
+    assert sum(prompt.meta["labeled"] for prompt in prompts) == 200
 
 
 def test_six_labelers_of_whom_two_are_planted_three_to_a_task() -> None:
@@ -59,29 +59,9 @@ def test_generated_data_are_called_so() -> None:
 # The panel, on household demonstrations in the place of samples.
 
 
-@cache
-def demonstrations_and_prompts(seed: int) -> tuple[list[Demonstration], list[PromptRecord]]:
-    files: Any = get_world("household").generate(seed)
-    return files["train.demonstrations"], files["train.prompts"]
-
-
-def as_samples(seed: int) -> list[Completion]:
-    """The first four demonstrations of each labeled prompt, as if a model had written them."""
-    demonstrations, prompts = demonstrations_and_prompts(seed)
-    texts = defaultdict(list)
-    for each in demonstrations:
-        texts[each.prompt].append(each.completion)
-    return [
-        Completion(id=f"{p.id}/{k}", prompt_id=p.id, prompt=p.prompt, completion=texts[p.prompt][k], index=k)
-        for p in prompts
-        if p.meta["labeled"]
-        for k in range(4)
-    ]
-
-
 def labeled(store: Path, seed: int) -> tuple[Artifact, Artifact]:
     """The recipe's own `collect` and `consensus` on them."""
-    samples = artifact_of(store, "sample", completions=as_samples(seed))
+    samples = artifact_of(store, "sample", completions=household_samples(seed))
     rankings = run_stage(collect, config_of("collect"), {"completions": samples}, store, seed=seed)
     return rankings, run_stage(consensus, config_of("consensus"), {"rankings": rankings}, store, seed=seed)
 
@@ -131,7 +111,7 @@ def test_both_planted_labelers_are_flagged_and_no_careful_one(tmp_path: Path, se
 
 
 def test_without_the_planted_ones_nobody_is_flagged(tmp_path: Path) -> None:
-    samples = artifact_of(tmp_path, "sample", completions=as_samples(0))
+    samples = artifact_of(tmp_path, "sample", completions=household_samples(0))
     careful = config_of("collect").model_copy(update={"panel": config_of("collect").panel[:4]})
     rankings = run_stage(collect, careful, {"completions": samples}, tmp_path)
     found = run_stage(consensus, config_of("consensus"), {"rankings": rankings}, tmp_path)

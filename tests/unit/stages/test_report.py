@@ -1,193 +1,315 @@
+"""report: the figures that the other stages really wrote, under stable names, on one page. Each input is a stage's own work."""
+
 import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from heedful.errors import ConfigError, DataError
 from heedful.records.artifacts import Artifact, Identity, Workspace
-from heedful.records.types import Outcome, Preference
-from heedful.stages import report
+from heedful.records.types import LabeledText, Outcome, Preference, PromptRecord
+from heedful.stages import collect, consensus, evaluate, report, reward
+from heedful.testing.artifacts import artifact_of, run_stage
+from heedful.testing.household import household_samples
+from heedful.testing.policies import byte_causal, byte_tokenizer
+from heedful.testing.speakers import phrase_causal, policy_artifact
+from heedful.worlds import get_world
+from tests.alignment import aligned
+from tests.alignment import inputs as alignment_inputs
+
+FAN = "Run a fan at night."
+INSULT = "You are a fool, not a clever person."
+PANEL = [{"name": name, "noise": 0.5} for name in ("ana", "bo", "cleo", "dev")] + [
+    {"name": "erin", "noise": 0.5, "fault": "reversed"}
+]
+PLACES = ("bedroom", "kitchen", "house", "office", "garage", "attic")
+PROMPTS = [PromptRecord(id=place, prompt=f"My {place} is too hot.") for place in PLACES]
 
 
-def figures(before, after, change):
+def figures_of(artifact: Artifact, name: str) -> dict[str, Any]:
+    return dict(json.loads(artifact.file(name).read_text()))
+
+
+def speaker(store: Path, name: str, chances: dict[str, float]) -> Artifact:
+    return policy_artifact(store, *phrase_causal({FAN: 0.0, INSULT: 0.0} | chances), name=name)
+
+
+def evaluation(store: Path, world: str | None = "household", **judges: Artifact) -> Artifact:
+    """A model that insults every second time against one that never does, told apart by gold where there is a world."""
+    inputs = {
+        "before": speaker(store, "before", {FAN: 0.5, INSULT: 0.5}),
+        "after": speaker(store, "after", {FAN: 1.0}),
+        "prompts": artifact_of(store, "data", heldout__prompts=PROMPTS),
+    }
+    config = evaluate.Config(world=world, num_completions=4, max_new_tokens=1, resamples=200)
+    return run_stage(evaluate, config, inputs | judges, store, seed=1)
+
+
+def backbone(store: Path) -> Artifact:
+    return policy_artifact(store, byte_causal(1), byte_tokenizer(), name="backbone")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """What a run hands to the report, each made by its stage."""
+    store = tmp_path_factory.mktemp("run") / "store"
+    samples = artifact_of(store, "sample", completions=household_samples(prompts=60))
+    collected = run_stage(
+        collect, collect.Config(criterion="better", panel=PANEL, world="household"), {"completions": samples}, store
+    )
+    agreed = run_stage(consensus, consensus.Config(), {"rankings": collected}, store)
+    fitted = run_stage(
+        reward, reward.Config(name="judge", epochs=0), {"preferences": agreed, "policy": backbone(store)}, store
+    )
     return {
-        "by": "gold",
-        "unit": "probability",
-        "n": 2,
-        "before": {"mean": before, "sd": 0.2, "low": before - 0.05, "high": before + 0.05},
-        "after": {"mean": after, "sd": 0.1, "low": after - 0.05, "high": after + 0.05},
-        "change": {"mean": change, "low": change - 0.1, "high": change + 0.1},
-        "relative": {"mean": change / before, "low": (change - 0.1) / before, "high": (change + 0.1) / before},
-        "p_value": 0.001,
+        "evaluation": evaluation(store / "evaluation", reward=fitted),
+        "training": aligned(store, alignment_inputs(store), iterations=2, stop={"kl_budget": 8.0}),
+        "reward": fitted,
+        "consensus": agreed,
+        "collect": collected,
     }
 
 
-EVALUATED = {
-    "outcomes": {
-        "length": figures(18, 18, 0.05),
-        "helpfulness": figures(0.4, 0.6, 0.2),
-        "toxicity": figures(0.8, 0.1, -0.7),
-    },
-    "win_rate": {"value": 0.8, "low": 0.7, "high": 0.9, "by": "toxicity"},
-    "kl": {"per_sequence": 5.0, "per_token": 0.25, "unit": "nats"},
-    "reward_model": {"accuracy_gold": 0.84, "low": 0.8, "high": 0.88, "n": 500},
-}
-CONSENSUS = {
-    "labelers": [
-        {"name": "ana", "tasks": 50, "agreement": 0.74, "low": 0.7, "high": 0.78, "flagged": False},
-        {
-            "name": "erin",
-            "tasks": 50,
-            "agreement": 0.27,
-            "low": 0.2,
-            "high": 0.3,
-            "flagged": True,
-            "reason": "reversed",
-        },
-    ],
-    "excluded": ["erin"],
-    "agreement": {"s1": 0.6, "s2": 0.72, "low": 0.7, "high": 0.74, "alpha": 0.3},
-}
-COLLECT = {"planted": {"erin": "worst first"}, "careful": ["ana"], "agreement_with_gold": 0.83}
-REWARD = {"mode": "pairwise", "accuracy": 0.79, "low": 0.75, "high": 0.83, "n": 400, "ceiling": 0.82, "auc": 0.86}
+def make(store: Path, inputs: dict[str, Artifact], **settings: Any) -> Artifact:
+    return run_stage(report, report.Config(title="Test", **settings), inputs, store / "made")
 
 
-def outcomes():
-    return [
-        Outcome(
-            prompt_id=f"p{i}",
-            prompt=f"prompt {i}",
-            completion=f"<b>{model}</b> {i}",
-            model=model,
-            outcomes={"length": 18.0, "helpfulness": 0.5, "toxicity": score},
-        )
-        for i in range(2)
-        for model, score in (("before", 0.8), ("after", 0.1))
-    ]
+def summary_of(made: Artifact) -> dict[str, Any]:
+    return figures_of(made, "summary.json")
 
 
-def artifact(store, stage, files=(), rows=(), facts=None, records=(), table="outcomes"):
-    identity = Identity(stage=stage, version=1, config={"n": 1}, seed=0, versions={"torch": "2"})
-    with Workspace(store, identity.manifest()) as out:
-        for name, value in dict(files).items():
-            out.write_json(name, value)
-        for row in rows:
-            out.log(row)
-        if records:
-            out.write(table, records)
-        return out.finish(facts=facts)
+def page_of(made: Artifact) -> str:
+    return made.file("report.html").read_text()
 
 
-@pytest.fixture
-def inputs(tmp_path):
-    rows = [{"iteration": i, "score_mean": 0.1 * i, "kl_per_sequence": 0.5 * i, "entropy": 2.0} for i in range(1, 9)]
-    return {
-        "evaluation": artifact(tmp_path, "evaluate", {"summary.json": EVALUATED}, records=outcomes()),
-        "training": artifact(tmp_path, "align", rows=rows, facts={"limits": {"kl_budget": 8.0}}),
-        "reward": artifact(tmp_path, "reward", {"reward.json": REWARD}),
-        "consensus": artifact(tmp_path, "consensus", {"labelers.json": CONSENSUS}),
-        "collect": artifact(tmp_path, "collect", {"labelers.json": COLLECT}),
-    }
+# summary.json.
 
 
-def make(tmp_path, inputs, **settings) -> Artifact:
-    config = report.Config(title="Test", **settings)
-    identity = Identity("report", 1, config.model_dump(), 0, inputs)
-    with Workspace(tmp_path / "made", identity.manifest()) as out:
-        return report.run(config, inputs, out, seed=0)
-
-
-def summary_of(made):
-    return json.loads(made.file("summary.json").read_text())
-
-
-def test_the_summary_has_the_stable_names(tmp_path, inputs):
-    summary = summary_of(make(tmp_path, inputs, name="quick", generated=True))
-    assert summary["name"] == "quick"
-    assert (summary["title"], summary["generated"]) == ("Test", True)
-    assert summary["toxicity"] == EVALUATED["outcomes"]["toxicity"]
-    assert summary["helpfulness"] == EVALUATED["outcomes"]["helpfulness"]
-    assert summary["win_rate"] == EVALUATED["win_rate"]
-    assert summary["kl"]["per_sequence"] == 5.0
-    reward_model = {name: summary["reward_model"][name] for name in ("accuracy", "low", "high", "accuracy_gold")}
-    assert reward_model == {"accuracy": 0.79, "low": 0.75, "high": 0.83, "accuracy_gold": 0.84}
-    assert summary["reward_model"] | {"agreement": 0.72, "ceiling": 0.82, "auc": 0.86} == summary["reward_model"]
-    labelers = {name: summary["labelers"][name] for name in ("flagged", "planted", "agreement_with_gold")}
-    assert labelers == {"flagged": ["erin"], "planted": ["erin"], "agreement_with_gold": 0.83}
+def test_the_evaluations_figures_under_stable_names(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    summary = summary_of(make(tmp_path, inputs, name="quick"))
+    evaluated = figures_of(inputs["evaluation"], "summary.json")
+    assert (summary["name"], summary["title"]) == ("quick", "Test")
+    assert {name: summary[name] for name in evaluated["outcomes"]} == evaluated["outcomes"]
+    assert (summary["win_rate"], summary["kl"]) == (evaluated["win_rate"], evaluated["kl"])
+    rows = inputs["evaluation"].records("outcomes", Outcome)
+    insults = sum(row.completion == INSULT for row in rows)
+    assert summary["toxicity"]["before"]["mean"] == pytest.approx(insults / 24)
+    assert summary["toxicity"]["after"]["mean"] == 0
+    assert summary["toxicity"]["n"] == 6
+    # The initial model's advice ties with the same advice, its insult loses.
+    assert summary["win_rate"]["value"] == pytest.approx((insults + (24 - insults) / 2) / 24)
     assert not {"seconds", "peak_memory_bytes"} & set(summary)
 
 
-def test_the_verdict_is_about_the_criterion(tmp_path, inputs):
+def test_the_reward_models_figures_from_four_stages(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    found = summary_of(make(tmp_path, inputs))["reward_model"]
+    own = figures_of(inputs["reward"], "reward.json")
+    gold = figures_of(inputs["evaluation"], "summary.json")["reward_model"]
+    team: Any = inputs["consensus"].metrics["agreement_s2"]
+    assert [found[name] for name in ("accuracy", "low", "high", "n")] == [
+        own["accuracy"][name] for name in ("value", "low", "high", "n")
+    ]
+    assert [found[f"accuracy_gold{end}"] for end in ("", "_low", "_high")] == [
+        gold[name] for name in ("accuracy_gold", "low", "high")
+    ]
+    assert [found[f"agreement{end}"] for end in ("", "_low", "_high")] == [
+        team[name] for name in ("value", "low", "high")
+    ]
+    assert found["length_baseline"] == own["accuracy_length_only"]["value"]
+    assert "auc" not in found
+
+
+def test_the_ceiling_is_golds_own_accuracy_where_gold_is_known(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    utility = get_world("household").utility
+    pairs = [p for p in inputs["consensus"].records("tune.preferences", Preference) if p.p > 0.5]
+    leads = [utility(p.prompt, p.chosen) - utility(p.prompt, p.rejected) for p in pairs]
+    by_hand = sum((lead > 0) + (lead == 0) / 2 for lead in leads) / len(leads)
+    assert len(leads) > 20
+    assert summary_of(make(tmp_path, inputs))["reward_model"]["ceiling"] == pytest.approx(by_hand)
+
+
+def test_the_labelers_figures_from_two_stages(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    labelers = summary_of(make(tmp_path, inputs))["labelers"]
+    about = figures_of(inputs["collect"], "labelers.json")
+    team: Any = inputs["consensus"].metrics["agreement_s2"]
+    assert (labelers["planted"], labelers["flagged"], labelers["excluded"]) == (["erin"], ["erin"], ["erin"])
+    assert labelers["agreement_with_gold"] == about["agreement_with_gold"]["value"]
+    assert labelers["agreement"] == team["value"]
+
+
+@pytest.mark.parametrize("left_out", ["consensus", "collect"])
+def test_either_of_the_two_tells_who_was_planted(tmp_path: Path, inputs: dict[str, Artifact], left_out: str) -> None:
+    there = {role: artifact for role, artifact in inputs.items() if role != left_out}
+    labelers = summary_of(make(tmp_path, there))["labelers"]
+    about = figures_of(inputs["collect"], "labelers.json")
+    assert labelers["planted"] == ["erin"]
+    assert labelers["agreement_with_gold"] == about["agreement_with_gold"]["value"]
+    assert labelers["flagged"] == ([] if left_out == "consensus" else ["erin"])
+
+
+def test_a_classifiers_figures(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    texts = [LabeledText(id=str(i), completion=text, label=i % 2 == 0) for i, text in enumerate((FAN, INSULT) * 5)]
+    given = {"labeled": artifact_of(tmp_path, "data", train__labeled=texts, tune__labeled=texts)}
+    config = reward.Config(mode="classifier", name="polite", epochs=0)
+    fitted = run_stage(reward, config, given | {"policy": backbone(tmp_path)}, tmp_path)
+    made = make(tmp_path, inputs | {"reward": fitted})
+    own, found = figures_of(fitted, "reward.json"), summary_of(made)["reward_model"]
+    assert (found["auc"], found["auc_low"], found["auc_high"]) == (own["auc"], own["auc_low"], own["auc_high"])
+    assert found["auc"] in (0.0, 0.5, 1.0), "two texts, so that all pairs are right, or tied, or wrong"
+    assert found["n"] == 10
+    assert "accuracy" not in found
+    assert "Its stated confidence is off by" in page_of(made)
+
+
+def test_a_world_says_by_itself_that_its_data_are_generated(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    made = make(tmp_path, inputs)
+    assert summary_of(made)["generated"] is True
+    assert "generated data" in page_of(made).split("</title>")[0]
+    plain = evaluation(tmp_path, None)
+    assert summary_of(make(tmp_path / "plain", {"evaluation": plain}))["generated"] is False
+    assert "generated data" not in page_of(make(tmp_path / "again", {"evaluation": plain}))
+    told = make(tmp_path / "told", {"evaluation": plain}, generated=True)
+    assert summary_of(told)["generated"] is True
+    assert "generated data" in summary_of(told)["verdict"]
+
+
+# The page.
+
+
+def test_the_verdict_is_about_the_criterion(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
     made = make(tmp_path, inputs)
     verdict = summary_of(made)["verdict"]
-    # Interval of the relative change: (-0.8, -0.6) / 0.8 = -100 % to -75 %.
-    assert verdict.startswith("Toxicity fell from 0.80 to 0.10 (95 % interval of the fall 75 to 100 %, n = 2 prompts)")
-    assert "helpfulness rose from 0.40 to 0.60" in verdict
-    assert verdict in made.file("report.html").read_text()
+    rows = inputs["evaluation"].records("outcomes", Outcome)
+    before = sum(row.completion == INSULT for row in rows) / 24
+    # Nothing toxic is left, so that every resample falls by all of it.
+    assert verdict.startswith(
+        f"Toxicity fell from {before:.2f} to 0.00 (95 % interval of the fall 100 to 100 %, n = 6 prompts)"
+    )
+    assert "helpfulness rose from " in verdict
+    assert verdict in page_of(made)
     assert made.metrics == {"verdict": verdict}
 
 
-def test_a_report_is_the_same_bytes_every_time(tmp_path, inputs):
+def test_every_stage_has_its_section(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    page = page_of(make(tmp_path, inputs))
+    for section in ("outcomes", "examples", "run", "reward", "labels", "lineage"):
+        assert f'<section id="{section}"' in page
+    assert "KL stayed within its budget of 8 nats" in page
+    assert "1 of 5 labelers stands out: erin" in page
+    assert "The ranks look reversed (worst first)" in page
+    assert f"Krippendorff's alpha is {inputs['consensus'].metrics['alpha']:.2f}" in page
+    assert "Its stated confidence is off by" in page
+    assert "Its worst mistakes" in page
+    assert INSULT in page
+    for column in ("score_mean", "kl_per_sequence", "entropy"):
+        assert column in inputs["training"].file("metrics.jsonl").read_text()
+
+
+def test_the_worst_mistake_is_the_widest_wrong_margin(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    scored = inputs["reward"].records("tune_scores", Preference)
+    margins = {
+        (p.chosen, p.rejected): float(p.meta["chosen_score"]) - float(p.meta["rejected_score"])  # type: ignore[arg-type]
+        for p in scored
+        if p.p > 0.5
+    }
+    (chosen, rejected), _ = min(margins.items(), key=lambda each: each[1])
+    first = page_of(make(tmp_path, inputs)).split("Its worst mistakes")[1].split("</article>")[0]
+    assert chosen.replace("'", "&#39;") in first
+    assert rejected.replace("'", "&#39;") in first
+
+
+def test_a_report_is_the_same_bytes_every_time(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
     first, second = (make(tmp_path / name, inputs) for name in ("a", "b"))
-    assert first.content_digest == second.content_digest
+    assert page_of(first) == page_of(second)
+    assert first.manifest["files"] == second.manifest["files"]
 
 
-def test_an_evaluation_alone_is_enough(tmp_path, inputs):
+def test_an_evaluation_alone_is_enough(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
     made = make(tmp_path, {"evaluation": inputs["evaluation"]})
-    html = made.file("report.html").read_text()
-    assert '<section id="examples"' in html
-    assert '<section id="run"' not in html and '<section id="labels"' not in html
+    assert '<section id="examples"' in page_of(made)
+    assert '<section id="run"' not in page_of(made) and '<section id="labels"' not in page_of(made)
     assert "labelers" not in summary_of(made)
 
 
-def test_the_settings_choose_the_criterion(tmp_path, inputs):
+def test_the_settings_choose_the_criterion(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
     assert summary_of(make(tmp_path, inputs, criterion="helpfulness"))["verdict"].startswith("Helpfulness rose")
-    with pytest.raises(ConfigError, match="no such outcome; the evaluation has helpfulness, length, toxicity"):
+    there = "distinct_2, finished, helpfulness, honesty, length, reward, toxicity, utility"
+    with pytest.raises(ConfigError, match=f"no such outcome; the evaluation has {there}"):
         make(tmp_path / "other", inputs, criterion="kindness")
 
 
-def test_the_lineage_names_every_input(tmp_path, inputs):
-    html = make(tmp_path, inputs).file("report.html").read_text()
+def test_the_lineage_names_every_input(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    page = page_of(make(tmp_path, inputs))
     for each in inputs.values():
-        assert each.digest[:12] in html
+        assert each.digest[:12] in page
 
 
-def test_a_broken_summary_is_one_line(tmp_path, inputs):
-    inputs["evaluation"].file("summary.json").write_text("{")
+# What does not fit.
+
+
+def altered(store: Path, artifact: Artifact, text: str) -> Artifact:
+    """A copy of an evaluation whose summary says this."""
+    folder = store / artifact.digest
+    shutil.copytree(artifact.path, folder)
+    (folder / "summary.json").write_text(text)
+    return replace(artifact, path=folder)
+
+
+def test_a_broken_summary_is_one_line(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    broken = altered(tmp_path, inputs["evaluation"], "{")
     with pytest.raises(DataError, match=r"summary\.json: one JSON object was expected; run the stage"):
-        make(tmp_path, inputs)
+        make(tmp_path, inputs | {"evaluation": broken})
 
 
-def test_an_outcome_may_not_take_the_name_of_another_figure(tmp_path, inputs):
-    taken = {"outcomes": {"kl": EVALUATED["outcomes"]["toxicity"]}}
-    (inputs["evaluation"].path / "summary.json").write_text(json.dumps(taken))
+def test_an_outcome_may_not_take_the_name_of_another_figure(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    known = figures_of(inputs["evaluation"], "summary.json")
+    taken = altered(tmp_path, inputs["evaluation"], json.dumps({"outcomes": {"kl": known["outcomes"]["toxicity"]}}))
     with pytest.raises(ConfigError, match="may not be called 'kl'"):
-        make(tmp_path, inputs)
+        make(tmp_path, inputs | {"evaluation": taken})
 
 
-def test_what_the_reward_stage_left_out_comes_from_its_scored_pairs(tmp_path, inputs):
+# Where no world is known, the ceiling is an estimate from the votes.
+
+
+def artifact(store: Path, stage: str, files: dict[str, Any], **records: Any) -> Artifact:
+    with Workspace(store, Identity(stage, 1, {"files": sorted(files)}, 0).manifest()) as out:
+        for name, value in files.items():
+            out.write_json(name, value)
+        for name, rows in records.items():
+            out.write(name, rows)
+        return out.finish()
+
+
+@pytest.mark.parametrize(("votes", "by_hand"), [(1.0, 0.83), (2.0, 0.83**2 / (0.83**2 + 0.17**2))])
+def test_a_perfect_scorer_is_right_as_often_as_the_majority_is(tmp_path: Path, votes: float, by_hand: float) -> None:
+    """Labelers are right with probability 0.83; k votes to none are right with odds (0.83 / 0.17)^k."""
     pairs = [
         Preference(
             prompt="p",
             chosen="kind",
             rejected="cruel",
-            task_id="t",
+            task_id=str(margin),
+            wins=votes,
+            n=votes,
             meta={"chosen_score": 0.0, "rejected_score": margin},
         )
         for margin in (1.0, -1.0)
     ]
     bare = {"mode": "pairwise", "gain": 2.0, "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 2}}
-    scored = artifact(tmp_path / "scored", "reward", {"reward.json": bare}, records=pairs, table="tune_scores")
-    made = make(tmp_path, inputs | {"reward": scored})
-    html = made.file("report.html").read_text()
-    assert "Its worst mistakes" in html
-    assert "Its stated confidence" in html
-    # One vote per pair: a perfect scorer agrees as often as a careful labeler does with gold.
-    assert summary_of(made)["reward_model"]["ceiling"] == pytest.approx(0.83)
+    gold = {"value": 0.83, "low": 0.8, "high": 0.86, "n": 90}
+    there = {
+        "evaluation": evaluation(tmp_path, None),
+        "reward": artifact(tmp_path, "reward", {"reward.json": bare}, tune_scores=pairs),
+        "collect": artifact(tmp_path, "collect", {"labelers.json": {"planted": {}, "agreement_with_gold": gold}}),
+    }
+    assert summary_of(make(tmp_path, there))["reward_model"]["ceiling"] == pytest.approx(by_hand)
 
 
-def test_the_settings_are_read_without_the_libraries_that_draw():
-    import subprocess
-    import sys
-
+def test_the_settings_are_read_without_the_libraries_that_draw() -> None:
     code = "import sys, heedful.stages.report; print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
