@@ -17,7 +17,7 @@ from torch import Tensor
 from heedful.engines.fitting import Fit, FitSettings, Unit, fit, microbatches
 from heedful.errors import DataError
 from heedful.models.adapters import add_lora, save_adapter
-from heedful.models.folders import resolve_source
+from heedful.models.folders import checked_folder, resolve_source
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
 from heedful.models.opening import Base, write_pointer
 from heedful.models.prompts import Renderer, plain_text
@@ -106,7 +106,10 @@ def supervise(config: Config, source: Artifact | None, out: Workspace, *, seed: 
     parameters = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
     job = Fit("sft", parameters, [lesson.unit for lesson in lessons], loss_sum, measure)
     history = fit(job, FitSettings.of(config), out, seed=seed)
-    _save(trained, tokenizer, Base(base, allow_pickle=config.allow_pickle), out.folder("model"))
+    folder = out.folder("model")
+    if config.lora is not None and config.allow_pickle:
+        base = _unpickled(base, folder / "base")
+    _save(trained, tokenizer, Base(base), folder)
     return out.finish(metrics=_summary(history, len(lessons), left_out), facts={"renderer": renderer.fingerprint})
 
 
@@ -160,6 +163,15 @@ def _tune(source: Artifact | None, limit: int) -> list[Demonstration]:
     if source is None or not (source.path / "tune.demonstrations.jsonl").is_file():
         return []
     return list(islice(source.records("tune.demonstrations", Demonstration), limit))
+
+
+def _unpickled(source: str, folder: Path) -> str:
+    """Return where later stages find the base without trusting a pickle: where it is, or in `folder` as safetensors."""
+    given = checked_folder(source)
+    if given is not None and any(given.glob("*.safetensors")):
+        return source
+    load_language_model(source, allow_pickle=True).save_pretrained(str(folder))
+    return str(folder)
 
 
 def _save(model: Any, tokenizer: Any, base: Base, folder: Path) -> None:

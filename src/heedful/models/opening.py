@@ -1,7 +1,7 @@
 """From a folder to a policy: full weights or base plus adapter, a trainable adapter or all weights, and the matching reference.
 
-A model folder is an ordinary transformers folder, or holds `base.json` (which base, its digest, and whether the user let pickles
-be read there) and `adapter/` (a peft adapter), as `sft` and `align` write it.
+A model folder is an ordinary transformers folder, or holds `base.json` (which base, and its digest) and `adapter/` (a peft
+adapter), as `sft` and `align` write it.
 """
 
 from __future__ import annotations
@@ -53,13 +53,11 @@ class Base(NamedTuple):
         source: where the base's weights are: a folder or a hub name.
         adapter: the folder of the adapter on it, if any.
         digest: `source_digest` of the base when the adapter was trained.
-        allow_pickle: whether the user let that base be read from pickles; it holds for the bytes of `digest` only.
     """
 
     source: str
     adapter: Path | None = None
     digest: str | None = None
-    allow_pickle: bool = False
 
 
 def base_of(folder: Path) -> Base:
@@ -81,32 +79,30 @@ def base_of(folder: Path) -> Base:
         raise ModelError(f"{pointer}: could not be read ({error}); an object with 'base' was expected") from error
     beside = (folder / base).resolve()
     place = str(beside) if beside.is_dir() else base
-    return Base(place, adapter, told.get("digest"), told.get("allow_pickle") is True)
+    return Base(place, adapter, told.get("digest"))
 
 
-def open_model(source: str | Path, *, allow_pickle: bool = False, **loading: Any) -> nn.Module:
+def open_model(source: str | Path, **loading: Any) -> nn.Module:
     """Return the language model of a folder or hub name, with its adapter (frozen) where it has one.
 
     Args:
         source: the folder or hub name.
-        allow_pickle: also read pickled weights; a `base.json` that says so is enough.
         loading: goes to `load_language_model`.
 
     Raises:
         ModelError: it cannot be opened, or the base is not the one that the adapter was trained on.
     """
     base = base_of(Path(source))
-    model: nn.Module = _load_base(base, source, allow_pickle=allow_pickle, **loading)
+    model: nn.Module = _load_base(base, source, **loading)
     return model if base.adapter is None else load_adapter(model, base.adapter)
 
 
-def _load_base(base: Base, source: str | Path, *, allow_pickle: bool = False, **loading: Any) -> Any:
-    # Before anything of it is read: the permission to unpickle was given for these bytes.
+def _load_base(base: Base, source: str | Path, **loading: Any) -> Any:
     if base.digest is not None and source_digest(base.source) != base.digest:
         raise ModelError(
             f"{source}: its base {base.source} changed since the adapter was trained; put the old one back, or train again"
         )
-    return load_language_model(base.source, allow_pickle=allow_pickle or base.allow_pickle, **loading)
+    return load_language_model(base.source, **loading)
 
 
 def open_generator(source: str | Path, *, temperature: float = 1.0, precision: Precision = "fp32") -> LanguagePolicy:
@@ -209,12 +205,10 @@ def save_policy(policy: LanguagePolicy, source: Path, folder: Path, root: Path) 
 
 
 def write_pointer(folder: Path, base: Base) -> None:
-    """Write a model folder's `base.json`: where its base is (relative where that is a folder), its digest, what may be read."""
+    """Write a model folder's `base.json`: where its base is (relative where that is a folder), and its digest."""
     place = Path(base.source)
-    told: dict[str, Any] = {
+    told = {
         "base": os.path.relpath(place.resolve(), folder.resolve()) if place.is_dir() else base.source,
         "digest": base.digest or source_digest(base.source),
     }
-    if base.allow_pickle:
-        told["allow_pickle"] = True
     (folder / "base.json").write_text(json.dumps(told) + "\n", encoding="utf-8")

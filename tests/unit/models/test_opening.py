@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from heedful.errors import ConfigError, ModelError
-from heedful.models.folders import source_digest
 from heedful.models.opening import (
     LoraShape,
     base_of,
@@ -195,34 +194,6 @@ def test_a_base_that_changed_is_refused(adapted: Path) -> None:
         with pytest.raises(ModelError, match=r"its base .* changed") as caught:
             reading(adapted)
         assert "\n" not in str(caught.value)
-
-
-def test_a_pickle_that_changed_is_a_base_that_changed(adapted: Path) -> None:
-    pickle_only(adapted, seed=0, allowed=True)
-    torch.save(byte_causal(9).state_dict(), Path(base_of(adapted).source) / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"its base .* changed"):
-        open_generator(adapted)
-
-
-def pickle_only(folder: Path, *, seed: int, allowed: bool) -> None:
-    """Turn the base of a folder into one with pickled weights, and write what `sft` would have written then."""
-    base = Path(base_of(folder).source)
-    (base / "model.safetensors").unlink()
-    torch.save(byte_causal(seed).state_dict(), base / "pytorch_model.bin")
-    pointer = json.loads((folder / "base.json").read_text()) | {"digest": source_digest(base)}
-    (folder / "base.json").write_text(json.dumps(pointer | ({"allow_pickle": True} if allowed else {})))
-
-
-def test_the_permission_to_read_pickles_is_kept_with_the_pointer(adapted: Path, tmp_path: Path) -> None:
-    expected = logits(open_generator(adapted))
-    pickle_only(adapted, seed=0, allowed=False)
-    with pytest.raises(ModelError, match="only pickled weights"):
-        open_generator(adapted)
-    pickle_only_again = json.loads((adapted / "base.json").read_text()) | {"allow_pickle": True}
-    (adapted / "base.json").write_text(json.dumps(pickle_only_again))
-    assert torch.equal(logits(open_generator(adapted)), expected)
-    third = saved(opened(adapted, LORA)[0], adapted, tmp_path / "third")
-    assert torch.equal(logits(open_generator(third)), expected)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"digest": "x"}'])

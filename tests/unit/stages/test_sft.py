@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from heedful.engines.supervised import lesson, target_logprobs
-from heedful.errors import DataError, HealthError, ModelError
+from heedful.errors import ConfigError, DataError, HealthError, ModelError
 from heedful.models.loading import load_language_model
 from heedful.models.opening import open_model
 from heedful.models.prompts import Renderer
@@ -128,6 +129,34 @@ def test_an_adapter_is_saved_beside_a_pointer_to_its_base_and_loads_with_the_sam
     assert not torch.equal(adapted, load_language_model(base)(input_ids=tokens).logits)
     metrics: Any = artifact.metrics
     assert metrics["heldout_loss_after"] < metrics["heldout_loss_before"]
+
+
+def test_an_adapter_on_a_pickled_base_needs_no_trust_afterwards(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    safe = save_model(tmp_path / "safe", tiny_causal(tokenizer, seed=1), tokenizer)
+    pickled = save_model(tmp_path / "pickled", tiny_causal(tokenizer, seed=1), tokenizer)
+    torch.save(tiny_causal(tokenizer, seed=1).state_dict(), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    settings = {"scratch": None, "lora": {"r": 4}, "epochs": 1}
+    with pytest.raises(ModelError, match="only pickled weights"):
+        fitted(data, tmp_path / "refused", model=str(pickled), **settings)
+    trusted = fitted(data, tmp_path / "trusted", model=str(pickled), allow_pickle=True, **settings)
+    shutil.rmtree(pickled)  # nothing points to it any more
+    tokens = torch.tensor([[2, 5, 6]])
+    wanted = open_model(fitted(data, tmp_path / "plain", model=str(safe), **settings).path / "model")(input_ids=tokens)
+    assert torch.equal(open_model(trusted.path / "model")(input_ids=tokens).logits, wanted.logits)
+
+
+def test_a_model_is_taken_as_it_is_without_demonstrations(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    base = save_model(tmp_path / "base", tiny_causal(tokenizer, seed=1), tokenizer)
+    artifact = run_stage(sft, sft.Config(model=str(base), epochs=0), {}, tmp_path)
+    tokens = torch.tensor([[2, 5, 6]])
+    assert torch.equal(
+        open_model(artifact.path / "model")(input_ids=tokens).logits, load_language_model(base)(input_ids=tokens).logits
+    )
+    with pytest.raises(ConfigError, match="'demonstrations' is missing"):
+        run_stage(sft, sft.Config(model=str(base), epochs=1), {}, tmp_path)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(data: Artifact, tmp_path: Path) -> None:
