@@ -29,32 +29,32 @@ SETTINGS = (
 )
 
 
-def settings(folder: Path) -> PPOConfig:
-    return PPOConfig(
-        output_dir=str(folder / "trl_out"),
-        per_device_train_batch_size=2,
-        gradient_accumulation_steps=2,
-        num_ppo_epochs=1,
-        num_mini_batches=1,
-        total_episodes=4,
-        response_length=8,
-        stop_token="eos",
-        missing_eos_penalty=1.0,
-        temperature=0.7,
-        kl_coef=0.05,
-        learning_rate=1e-3,
-        report_to="none",
-        bf16=False,
-        gradient_checkpointing=False,
-        num_sample_generations=0,
-        save_strategy="no",
-        use_cpu=True,
-        seed=0,
-        logging_strategy="no",
-        local_rollout_forward_batch_size=4,
-        disable_tqdm=True,
-        lr_scheduler_type="constant",
-    )
+def settings(folder: Path, **changes) -> PPOConfig:
+    plain = {
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "num_ppo_epochs": 1,
+        "num_mini_batches": 1,
+        "total_episodes": 4,
+        "response_length": 8,
+        "stop_token": "eos",
+        "missing_eos_penalty": 1.0,
+        "temperature": 0.7,
+        "kl_coef": 0.05,
+        "learning_rate": 1e-3,
+        "report_to": "none",
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "num_sample_generations": 0,
+        "save_strategy": "no",
+        "use_cpu": True,
+        "seed": 0,
+        "logging_strategy": "no",
+        "local_rollout_forward_batch_size": 4,
+        "disable_tqdm": True,
+        "lr_scheduler_type": "constant",
+    }
+    return PPOConfig(output_dir=str(folder / "trl_out"), **{**plain, **changes})
 
 
 def prompts() -> Dataset:
@@ -77,12 +77,12 @@ def keep(seen: dict, module, name: str) -> None:
     setattr(module, name, wrapped)
 
 
-def fix_rollout(seen: dict, temperature: float) -> None:
+def fix_rollout(seen: dict, temperature: float, completions: torch.Tensor = COMPLETIONS) -> None:
     """Put the fixed completions where TRL would sample; the log-probs come from TRL's own forward."""
 
     def generation(model, queries, batch_size, pad, generation_config):
         lengths = (queries != pad).sum(1).tolist()
-        drawn = COMPLETIONS[[COMPLETION_OF_PROMPT_LENGTH[n] for n in lengths]]
+        drawn = completions[[COMPLETION_OF_PROMPT_LENGTH[n] for n in lengths]]
         tokens = theirs.truncate_response(EOS, pad, drawn)
         both = torch.cat([queries, tokens], 1)
         logits = theirs.forward(model, both, pad).logits[:, queries.shape[1] - 1 : -1] / (temperature + 1e-7)
@@ -113,15 +113,8 @@ def weights(roles: dict[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
     }
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
-    roles, args, seen = four_roles(), settings(folder), defaultdict(list)
-    before = weights(roles)
-    for name in ("masked_whiten", "selective_log_softmax", "get_reward"):
-        keep(seen, theirs, name)
-    keep(seen, np.random, "permutation")
-    fix_rollout(seen, args.temperature)
-    keep_gradients(seen, roles)
+def run(args: PPOConfig, roles: dict[str, torch.nn.Module], seen: dict) -> None:
+    """Train with TRL; what it logs is kept in `seen["logs"]`."""
     trainer = PPOTrainer(
         args=args,
         processing_class=tokenizer(),
@@ -134,6 +127,18 @@ def main(folder: Path) -> None:
     trainer.log = lambda metrics, *a, **k: seen["logs"].append(dict(metrics))
     np.random.seed(0)
     trainer.train()
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    roles, args, seen = four_roles(), settings(folder), defaultdict(list)
+    before = weights(roles)
+    for name in ("masked_whiten", "selective_log_softmax", "get_reward"):
+        keep(seen, theirs, name)
+    keep(seen, np.random, "permutation")
+    fix_rollout(seen, args.temperature)
+    keep_gradients(seen, roles)
+    run(args, roles, seen)
 
     queries, tokens = seen["rollout"][0]
     (advantages, mask, *_), whitened = seen["masked_whiten"][0]
