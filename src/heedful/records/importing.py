@@ -120,7 +120,7 @@ def _entries(source: Source, stem: str) -> tuple[list[Entry], int]:
             empty += 1
             continue
         split, place = _split(source, row, record, line), f"{source.place}:{line}"
-        entries.append(Entry(record, split, source.kind, place, identity, named=own is not None))
+        entries.append(Entry(record, split, source.kind, place, identity))
     return entries, empty
 
 

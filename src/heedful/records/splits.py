@@ -23,8 +23,6 @@ class Entry:
     kind: str
     place: str
     identity: str
-    named: bool
-    """True where the row says its id itself; False where it is called after file and line."""
 
 
 class SplitBook:
@@ -46,9 +44,9 @@ class SplitBook:
         return self._origins.index(origin) + 1
 
     def taken(self, entry: Entry, origin: str) -> bool:
-        """Return True where a row of another origin has the name that this row got from its file and line."""
+        """Return True where a record of another origin has this one's id."""
         holder = self._ids.get((entry.kind, entry.identity))
-        return not entry.named and holder is not None and holder[1] != origin
+        return holder is not None and holder[1] != origin
 
     def add(self, entry: Entry, origin: str) -> None:
         """Take a record; DataError where another of its kind has its id."""

@@ -122,6 +122,11 @@ def test_a_number_of_exactly_the_digits_that_can_be_read(tmp_path: Path) -> None
         assert imported(Source(str(path))).files()["train.prompts"]
 
 
+def test_the_number_that_is_named_is_the_one_that_is_too_long(tmp_path: Path) -> None:
+    row = '{"prompt": "x", "sound": -' + "1" * 4300 + ', "long": ' + "1" * 4301 + "}"
+    assert refusal(written(tmp_path / "d.jsonl", row + "\n")).startswith("1: field 'long': ")
+
+
 def test_whole_characters_are_taken_as_they_are(tmp_path: Path) -> None:
     path = written(tmp_path / "d.jsonl", '{"prompt": "\\ud83d\\ude00", "m": "\\u00fc"}\n')
     (record,) = imported(Source(str(path))).files()["train.prompts"]
@@ -233,6 +238,16 @@ def test_one_file_twice_is_still_refused(tmp_path: Path) -> None:
     for again in (path, tmp_path / "link" / "d.jsonl"):
         with pytest.raises(DataError, match=r"field 'id': 'd-1' is already the id of .*d\.jsonl:1"):
             imported(Source(str(path)), Source(str(again)))
+
+
+def test_splits_of_one_hub_data_set_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for split in ("train", "test"):
+        written(folder / f"{split}.jsonl", lines({"prompt": split}))
+    train, test = (Source(str(folder), hub=str(folder), hub_split=split) for split in ("train", "test"))
+    assert ids(imported(train, test)) == ["set-1", "set.2-1"]
+    with pytest.raises(DataError, match="field 'id': 'set-1' is already the id of"):
+        imported(train, train)
 
 
 def test_ids_that_the_rows_say_are_never_changed(tmp_path: Path) -> None:
