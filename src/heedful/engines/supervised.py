@@ -171,6 +171,7 @@ def _unpickled(source: str, folder: Path) -> str:
     if given is not None and any(given.glob("*.safetensors")):
         return source
     load_language_model(source, allow_pickle=True).save_pretrained(str(folder))
+    load_tokenizer(source).save_pretrained(str(folder))
     return str(folder)
 
 
