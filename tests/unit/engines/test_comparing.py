@@ -136,7 +136,7 @@ def test_a_reward_tie_counts_one_half_and_a_gold_tie_not_at_all() -> None:
 
 
 def test_every_pair_of_a_prompt_counts_once_and_pairs_across_prompts_never() -> None:
-    """p: 3 > 2 > 1 with rewards 1, 3, 2: (3, 2) wrong, (3, 1) wrong, (2, 1) right. q: right. Across prompts, reward and gold disagree."""
+    """p: 3 > 2 > 1 with rewards 1, 3, 2: (3, 2) wrong, (3, 1) wrong, (2, 1) right. q: right."""
     assert accuracy(judged(p=[(3, 1), (2, 3), (1, 2)], q=[(-1, 9), (-2, 8)])) == (2 / 4, 4)
 
 
