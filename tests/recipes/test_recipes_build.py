@@ -72,8 +72,14 @@ def test_detoxify_summaries_is_the_classic_experiment() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"align": {"inputs": {"policy": "sft", "prompts": "world"}}}, r"align\.inputs: give either the input 'reward'"),
-        ({"reward": {"inputs": {"policy": "sft"}}}, r"reward\.inputs: mode 'pairwise' learns from the input 'preferences'"),
+        (
+            {"align": {"inputs": {"policy": "sft", "prompts": "world"}}},
+            r"align\.inputs: give either the input 'reward'",
+        ),
+        (
+            {"reward": {"inputs": {"policy": "sft"}}},
+            r"reward\.inputs: mode 'pairwise' learns from the input 'preferences'",
+        ),
         ({"sft": {"inputs": {}}}, r"sft\.inputs: 'demonstrations' is missing"),
         ({"collect": {"panel": []}}, r"collect\.rankings: they come from one source"),
         ({"world": {"world": "housold"}}, r"world\.world: no world is called 'housold'; did you mean 'household'"),
