@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from heedful.errors import ModelError
+from heedful.models.weights import one_line
 
 POLICY = "policy"
 REFERENCE = "reference"
@@ -128,7 +129,8 @@ def load_adapter(model: nn.Module, folder: Path, *, name: str = POLICY, trainabl
 
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError(f"{folder}: no adapter_model.safetensors; a peft adapter saved as safetensors was expected")
-    if isinstance(model, PeftModel):
-        model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
-        return model
-    return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+    with one_line(folder, "the adapter could not be loaded"):
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
+            return model
+        return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)

@@ -26,11 +26,11 @@ from heedful.models.loading import (
     load_language_model,
     load_tokenizer,
     model_kind,
-    one_line,
     stop_ids,
 )
 from heedful.models.prompts import Renderer, plain_text
 from heedful.models.trunks import Precision, autocast
+from heedful.models.weights import load_weights
 from heedful.records.types import Prompt
 
 Pooling = Literal["auto", "mean", "sum", "cls", "last"]
@@ -40,6 +40,9 @@ SUM_UNIT = 16.0
 
 TOKENS_PER_FORWARD = 16_384
 """Padding included; bounds the memory of scoring."""
+
+POOLER = ("pooler.",)
+"""No way of pooling reads it, so that a model may come without."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def load_backbone(source: str | Path, reading: Reading, *, allow_pickle: bool = 
     """Return the backbone of a folder or hub name; a language model loses its head.
 
     Raises:
-        ModelError: missing folder, no tokenizer, only pickled weights.
+        ModelError: missing folder, no tokenizer, only pickled weights, weights of another model or not all of them.
     """
     config = load_config(source)
     tokenizer = load_tokenizer(source)
@@ -182,10 +185,7 @@ def load_backbone(source: str | Path, reading: Reading, *, allow_pickle: bool = 
         return body_of(load_language_model(source, allow_pickle=allow_pickle), tokenizer, reading)
     if not allow_pickle:
         refuse_pickle(checked_folder(source))
-    with one_line(source, "the weights could not be loaded"):
-        model = AutoModel.from_pretrained(
-            str(source), dtype=torch.float32, use_safetensors=None if allow_pickle else True
-        )
+    model = load_weights(AutoModel, source, allow_pickle=allow_pickle, spare=POOLER, dtype=torch.float32)
     fit_tokenizer(model, tokenizer)
     return Backbone(model, tokenizer, reading)
 

@@ -10,6 +10,8 @@ from heedful.errors import ModelError
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "tekken.json")
+"""Files of which a tokenizer has one at least; `*.model` are those of sentencepiece."""
 
 
 def resolve_source(source: str, base: Path) -> str:
@@ -50,6 +52,14 @@ def refuse_pickle(folder: Path | None) -> None:
             "save them as safetensors, or set allow_pickle = true"
         )
     raise ModelError(f"{folder}: no model.safetensors; expected a folder saved with model.save_pretrained")
+
+
+def require_tokenizer(folder: Path | None) -> None:
+    """Raise ModelError when a folder holds no tokenizer: transformers would make up one that knows its special tokens alone."""
+    if folder is not None and not any(file for pattern in VOCABULARIES for file in folder.glob(pattern)):
+        raise ModelError(
+            f"{folder}: no tokenizer, such as tokenizer.json; save the model's there with tokenizer.save_pretrained"
+        )
 
 
 def folder_digest(path: str | Path) -> str:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heedful.errors import ModelError
+from heedful.models.weights import one_line
 
 
 class ScalarHead(nn.Module):
@@ -43,7 +44,8 @@ class ScalarHead(nn.Module):
         """Read a saved head; ModelError when the file is missing or is not a head, never a fresh one by accident."""
         if not path.is_file():
             raise ModelError(f"{path}: the scalar head is missing; the model cannot score without it, train it again")
-        state = load_file(str(path))
+        with one_line(path, "the scalar head could not be read"):
+            state = load_file(str(path))
         if set(state) != {"weight", "bias"} or state["weight"].dim() != 1:
             raise ModelError(f"{path}: expected the tensors 'weight' [D] and 'bias', found {sorted(state)}")
         head = cls(len(state["weight"]), zero=True)

@@ -6,8 +6,6 @@ not the EOS token, and the set of tokens that end a completion.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -29,7 +27,8 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging as transformers_logging
 
 from heedful.errors import ModelError
-from heedful.models.folders import checked_folder, refuse_pickle
+from heedful.models.folders import checked_folder, refuse_pickle, require_tokenizer
+from heedful.models.weights import load_weights, one_line
 
 transformers_logging.disable_progress_bar()  # bars on the terminal are ours to draw
 
@@ -47,7 +46,8 @@ def load_tokenizer(
     Raises:
         ModelError: the folder is missing or holds no tokenizer, or the tokenizer has no EOS token.
     """
-    checked_folder(source)
+    if not trust_remote_code:  # foreign code may keep its vocabulary elsewhere
+        require_tokenizer(checked_folder(source))
     with one_line(source, "no tokenizer could be read; save one there with tokenizer.save_pretrained"):
         tokenizer = AutoTokenizer.from_pretrained(
             str(source), revision=revision, trust_remote_code=trust_remote_code, padding_side="left"
@@ -72,7 +72,8 @@ def load_language_model(
     adapter is opened by `opening.open_model`.
 
     Raises:
-        ModelError: a missing folder, no config, no tokenizer, only pickled weights, or not a language model.
+        ModelError: a missing folder, no config, no tokenizer, only pickled weights, weights of another model or not all of
+            them, or not a language model.
     """
     folder = checked_folder(source)
     options: Any = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -80,11 +81,9 @@ def load_language_model(
     family = _family(source, config)
     if not allow_pickle:
         refuse_pickle(folder)
-    with one_line(source, "the weights could not be loaded"):
-        model = family.from_pretrained(
-            str(source), config=config, dtype=dtype, use_safetensors=None if allow_pickle else True, **options
-        )
-    fit_tokenizer(model, load_tokenizer(source, **options))
+    tokenizer = load_tokenizer(source, **options)
+    model = load_weights(family, source, allow_pickle=allow_pickle, config=config, dtype=dtype, **options)
+    fit_tokenizer(model, tokenizer)
     _fit_start(model)
     return cast(PreTrainedModel, model.eval())
 
@@ -194,15 +193,3 @@ def _ensure_pad(tokenizer: Any) -> None:
     taken = {tokenizer.eos_token, tokenizer.bos_token}
     free = next((name for name in PAD_NAMES if name in vocabulary and name not in taken), "<pad>")
     tokenizer.add_special_tokens({"pad_token": free})
-
-
-@contextlib.contextmanager
-def one_line(source: str | Path, problem: str) -> Iterator[None]:
-    """Turn what transformers raises inside the block into a ModelError of one line."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        # a mistyped folder looks like a hub name
-        taken = "" if Path(source).expanduser().is_dir() else "no such folder, so it was taken for a hub name; "
-        raise ModelError(f"{source}: {taken}{problem} ({first})") from error

@@ -16,8 +16,9 @@ from transformers import AutoModelForSequenceClassification
 from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, Text, by_length
 from heedful.models.folders import checked_folder, refuse_pickle
-from heedful.models.loading import fit_tokenizer, load_tokenizer, one_line
+from heedful.models.loading import fit_tokenizer, load_tokenizer
 from heedful.models.trunks import autocast
+from heedful.models.weights import load_weights
 from heedful.records.types import Prompt
 
 
@@ -120,16 +121,7 @@ def load_sequence_classifier(
     tokenizer = load_tokenizer(source)
     if not allow_pickle:
         refuse_pickle(checked_folder(source))
-    with one_line(source, "it could not be loaded as a sequence classifier"):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            str(source),
-            dtype=torch.float32,
-            use_safetensors=None if allow_pickle else True,
-            output_loading_info=True,
-        )
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])[0]
-        raise ModelError(f"{source}: not a trained classifier: its weights lack {missing}; choose one with its head")
+    model = load_weights(AutoModelForSequenceClassification, source, allow_pickle=allow_pickle, dtype=torch.float32)
     labels = {str(name).lower(): int(number) for number, name in model.config.id2label.items()}
     if len(labels) < 2 or wanted.lower() not in labels:
         raise ModelError(f"{source}: no class {wanted!r}; expected at least two classes, has {', '.join(labels)}")
