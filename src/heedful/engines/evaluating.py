@@ -46,11 +46,16 @@ def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, 
 def _check_references(config: Config, prompts: Sequence[PromptRecord]) -> None:
     """Refuse, before anything is generated, what could not be measured afterwards."""
     for prompt in prompts:
-        if config.reference is not None and config.reference not in prompt.meta:
+        if config.reference is not None and not _reference_texts(prompt.meta.get(config.reference)):
             raise ConfigError(
-                f"evaluate.reference = '{config.reference}': prompt '{prompt.id}' has no such key in its meta; "
-                f"it has {', '.join(sorted(prompt.meta)) or 'none'} (the setting `meta` of a data source keeps columns)"
+                f"evaluate.reference = '{config.reference}': prompt '{prompt.id}' has no text (or list of texts) there; its "
+                f"meta has {', '.join(sorted(prompt.meta)) or 'nothing'} (the setting `meta` of a data source keeps columns)"
             )
+
+
+def _reference_texts(given: JsonValue) -> list[str]:
+    texts = given if isinstance(given, list) else [given]
+    return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
 def _both_answers(
@@ -129,9 +134,7 @@ def _unwanted(artifact: Artifact, name: str) -> Measure:
 
 def _rouge(key: str) -> Measure:
     def best(row: Completion) -> float:
-        given = row.meta[key]
-        references = [str(text) for text in given] if isinstance(given, list) else [str(given)]
-        return max(rouge_l(row.completion, reference) for reference in references)
+        return max(rouge_l(row.completion, reference) for reference in _reference_texts(row.meta[key]))
 
     return lambda rows: {"rouge_l": [best(row) for row in rows]}
 
@@ -149,7 +152,7 @@ def _outcomes(side: Side, answers: list[Completion], measures: Sequence[Measure]
                 model=side,
                 index=row.index,
                 outcomes={name: values[i] for name, values in columns.items()},
-                meta={"kl": row.meta["kl"]} if "kl" in row.meta else {},
+                meta={"kl": row.meta["kl"]} if side == "after" else {},
             )
             for i, row in enumerate(rows)
         ]

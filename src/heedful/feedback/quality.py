@@ -139,14 +139,14 @@ def _diagnose(test: LabelerTest, tasks: Sequence[Sequence[Ranking]], *, seed: in
 
 
 def _looks_reversed(test: LabelerTest, minimum_gap: float) -> bool:
-    """Return True when the labeler disagrees more than chance does, and turning the answers round closes the gap.
+    """Return True when the labeler disagrees more than chance does, and turning the answers round may close the gap.
 
-    Turned round, every ordered pair changes side: the agreement becomes 1 - S2.
+    Turned round, every ordered pair changes side: the agreement becomes 1 - S2, at best 1 - the lower end of its interval.
     """
     if test.similarity is None or test.s2 is None or test.peers_s2 is None or test.two_sided is None:
         return False
     against = test.similarity.high < 0 and test.two_sided <= _SIGNIFICANT
-    return against and test.peers_s2 - (1 - test.s2.value) < minimum_gap
+    return against and test.peers_s2 - (1 - test.s2.low) < minimum_gap
 
 
 def _follows_display(answers: Sequence[Ranking], seed: int) -> bool:

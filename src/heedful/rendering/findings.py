@@ -17,13 +17,15 @@ _COLLAPSE = 0.3
 ASIDE = ("reward", "utility", "length", "finished", "distinct_2")
 """Outcomes that were trained for, or describe the text: the verdict names them only where they got worse."""
 _MOST_BESIDE = 3
+_FEWEST_PROMPTS = 6
+"""With fewer, no outcome can be significant at 5 %: all changes of one sign have p = 2 / 2^5 by chance."""
 
 
 def verdict(content: ReportContent) -> str:
     """Return the verdict: what happened to the criterion, then to the other outcomes, each with its interval."""
     lead = content.lead
     if lead is None:
-        return "Nothing was evaluated: there are no outcomes to compare."
+        return _said("Nothing was evaluated: there are no outcomes to compare", content)
     others = [outcome for outcome in content.outcomes if outcome is not lead]
     worse = [outcome for outcome in others if improved(outcome) is False]
     rest = [outcome for outcome in others if outcome not in worse and outcome.name not in ASIDE]
@@ -32,6 +34,10 @@ def verdict(content: ReportContent) -> str:
         text += f", while {listing([_clause(outcome, brief=True) for outcome in rest[:_MOST_BESIDE]])}"
     if worse:
         text += f". Worse: {listing([_clause(outcome, brief=True) for outcome in worse])}"
+    return _said(text, content)
+
+
+def _said(text: str, content: ReportContent) -> str:
     return f"{text}. All of it on generated data." if content.generated else f"{text}."
 
 
@@ -44,9 +50,9 @@ def improved(outcome: OutcomeFigures) -> bool | None:
 
 
 def moved(outcome: OutcomeFigures) -> int:
-    """Return +1 or -1 where the interval of the change excludes 0, else 0; an estimate without interval counts as 0."""
+    """Return +1 or -1 where the interval of the change excludes 0, else 0; so too without an interval or with too few prompts."""
     low, high = outcome.change.low, outcome.change.high
-    if low is None or high is None or low <= 0 <= high:
+    if low is None or high is None or low <= 0 <= high or outcome.n < _FEWEST_PROMPTS:
         return 0
     return 1 if low > 0 else -1
 

@@ -40,6 +40,15 @@ def test_reversed_and_random_are_named_and_nobody_else(seed: int) -> None:
     }
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_reversed_labeler_may_be_noisier_than_the_others(seed: int) -> None:
+    sharp = [SimulatedLabeler(name, noise=0.5) for name in ("anna", "ben", "cleo", "dan")]
+    turned = SimulatedLabeler("erin", noise=0.87, fault="reversed")
+    rankings = rank_tasks(make_tasks(seed), [*sharp, turned], overlap=3, criterion="better", seed=seed)
+    found = {report.labeler: report for report in flag_labelers(rankings, seed=seed)}
+    assert {name: one.diagnosis for name, one in found.items() if one.flagged} == {"erin": "reversed"}
+
+
 @pytest.mark.parametrize(("fault", "diagnosis"), [("as_displayed", "as displayed"), ("length", "length habit")])
 def test_other_faults_are_named(fault: Fault, diagnosis: str) -> None:
     found = reports(1, fault)

@@ -81,9 +81,16 @@ def test_csv(tmp_path: Path) -> None:
         ([{"labeler": "ben", "ranking": [["a0"]]}], "jsonl:1: field 'ranking': ranks a single completion"),
         ([{"labeler": "ben", "ranking": []}], "ranks no completion"),
         ([{"labeler": "ben", "ranking": [["a0"], ["b0"]]}], "ranks completions of 2 prompts"),
+        ([GOOD | {"task_id": "p-b"}], "jsonl:1: field 'task_id': 'p-b' is a prompt, but the completions are those of"),
+        (
+            [GOOD | {"displayed_order": ["a0", "a9"]}],
+            "jsonl:1: field 'displayed_order': names completion 'a9', which is not among those of prompt 'p-a'",
+        ),
+        ([GOOD | {"displayed_order": ["a0", "b1"]}], "names completion 'b1', which is not among those of prompt 'p-a'"),
+        ([GOOD | {"displayed_order": ["a0", "a0"]}], "field 'displayed_order': names completion 'a0' twice"),
         ([{"ranking": [["a0"], ["a1"]]}], "jsonl:1: field 'labeler': missing"),
         ([GOOD, {"labeler": "ben"}], "jsonl:2: field 'ranking': missing"),
-        ([{"labeler": "ben", "ranking": ["a0", "a1"]}], "jsonl:1: field 'ranking.0'"),
+        ([{"labeler": "ben", "ranking": ["a0", "a1"]}], "jsonl:1: field 'ranking.0': a list was expected, got \"a0\""),
         ([GOOD, GOOD], "jsonl:2: field 'labeler': labeler 'anna' answers task 'p-a' a second time"),
         (
             [GOOD, {"labeler": "ben", "ranking": [["a0"], ["a1"]]}],
@@ -112,13 +119,18 @@ HEAD = "task_id,labeler,completion_id,rank\n"
             "csv:4: field 'completion_id': names completion 'a0' twice",
         ),
         (HEAD + "p-a,anna,a0,1\n", "csv:2: field 'completion_id': ranks a single completion"),
-        ("task_id,labeler,rank\np-a,anna,1\n", "csv:1: field 'completion_id': no such column"),
+        ("task_id,labeler,rank\np-a,anna,1\n", "csv:1: field 'completion_id': there is no such column; known: "),
         (HEAD + "p-a,anna,a0,best\n", "csv:2: field 'rank': 'best' is no rank"),
         (HEAD + "p-a,anna,a0,0\n", "csv:2: field 'rank': '0' is no rank"),
         (HEAD + "p-a,,a0,1\n", "csv:2: field 'labeler': empty"),
-        (HEAD + "p-a,anna,a0\n", "csv:2: field 'rank': empty"),
-        (HEAD, "no ranking in the file"),
-        ("", "csv:1: field 'task_id': no such column"),
+        (HEAD + "p-a,anna,a0,\n", "csv:2: field 'rank': empty"),
+        (HEAD + "p-a,anna,a0\n", "csv:2: 3 cells where the header has 4"),
+        (HEAD + "p-a,anna,a0,1\np-a,anna,a1,2,3\n", "csv:3: 5 cells where the header has 4"),
+        ("rank," + HEAD + "1,p-a,anna,a0,1\n", "csv:1: field 'rank': two columns have this name"),
+        (HEAD + 'p-a,anna,"a0,1\n', "csv:2: not valid CSV"),
+        (HEAD + "p-b,anna,a0,1\np-b,anna,a1,2\n", "csv:2: field 'task_id': 'p-b' is a prompt, but the completions are"),
+        (HEAD, "the file is empty; a header and at least one row were expected"),
+        ("", "the file is empty"),
     ],
 )
 def test_mistakes_in_csv(tmp_path: Path, text: str, message: str) -> None:
@@ -126,6 +138,13 @@ def test_mistakes_in_csv(tmp_path: Path, text: str, message: str) -> None:
         from_csv(tmp_path, text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_field_in_csv_is_read(tmp_path: Path) -> None:
+    """Over the 128 KiB at which Python's csv stops by itself."""
+    long = "x" * 200_000
+    (found,) = from_csv(tmp_path, f"note,{HEAD}{long},p-a,anna,a0,1\n{long},p-a,anna,a1,2\n")
+    assert found.ranking == (("a0",), ("a1",))
 
 
 @pytest.mark.parametrize("name", ["rankings.jsonl", "rankings.csv"])

@@ -130,3 +130,17 @@ def test_the_title_of_labels_names_who_stands_out():
     labels = LabelFigures((LabelerFigures("ana"), LabelerFigures("erin", flagged=True)))
     assert findings.labels_title(labels) == "1 of 2 labelers stands out: erin"
     assert findings.labels_title(LabelFigures((LabelerFigures("ana"),))) == "None of 1 labelers stands out"
+
+
+def test_a_handful_of_prompts_shows_no_change():
+    five, six = (dataclasses.replace(FELL, n=n, change=Estimate(-0.3, -0.3, -0.3)) for n in (5, 6))
+    assert findings.moved(five) == 0
+    assert findings.moved(six) == -1
+    assert "did not change measurably" in findings.verdict(content(five))
+
+
+def test_a_verdict_on_generated_data_says_so():
+    made_up = dataclasses.replace(content(FELL), generated=True)
+    assert findings.verdict(made_up).endswith("prompts). All of it on generated data.")
+    nothing = dataclasses.replace(content(criterion=""), generated=True)
+    assert findings.verdict(nothing).endswith("to compare. All of it on generated data.")

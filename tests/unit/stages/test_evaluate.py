@@ -307,9 +307,17 @@ def hollow(tmp_path: Path) -> Artifact:
 
 
 def test_a_prompt_without_its_reference_is_refused_at_once(tmp_path: Path, hollow: Artifact) -> None:
-    with pytest.raises(ConfigError, match=r"evaluate.reference = 'kind': prompt 'mess' has no such key .* it has told"):
+    message = r"evaluate.reference = 'kind': prompt 'mess' has no text .* its meta has told"
+    with pytest.raises(ConfigError, match=message):
         evaluated(tmp_path, hollow, hollow, reference="kind")
     assert not list(tmp_path.glob("*.work"))
+
+
+@pytest.mark.parametrize("told", [[], None, "", [" "], 3])
+def test_a_reference_is_a_text_or_several(tmp_path: Path, hollow: Artifact, told: Any) -> None:
+    prompts = [PromptRecord(id="p", prompt="Hot?", meta={"told": told})]
+    with pytest.raises(ConfigError, match="prompt 'p' has no text"):
+        evaluated(tmp_path, hollow, hollow, prompts=prompts, reference="told")
 
 
 def test_gold_and_a_classifier_would_both_measure_toxicity(tmp_path: Path, hollow: Artifact) -> None:
