@@ -28,13 +28,20 @@ class ConfigError(HeedError):
     """A recipe or a setting is wrong: unknown key, wrong type, missing input, a cycle."""
 
 
+class RowNumber(int):
+    """A row's number, from 1, where a file has rows and no lines: JSON lists, Parquet, the hub."""
+
+    def __str__(self) -> str:
+        return f" row {int(self)}"
+
+
 class DataError(HeedError):
     """A data file or a record is wrong.
 
     Args:
         problem: what happened and what was expected.
         path: the file, where there is one.
-        line: its line, from 1.
+        line: its line, from 1, or a `RowNumber`.
         field: the column or field.
         fix: how to put it right.
     """

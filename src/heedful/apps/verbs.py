@@ -15,25 +15,10 @@ from pydantic_core import ErrorDetails
 
 from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact
+from heedful.records.expected import expected
 from heedful.records.recipes import nearest, show
 from heedful.stages import STAGES
 from heedful.stages.spec import InputSpec, StageConfig
-
-EXPECTED = {
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-}
-"""Pydantic's kind of error to what was expected, in the words of TOML."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +147,7 @@ def _message(error: ErrorDetails, config: type[BaseModel]) -> str:
         return f"{place}: no value is given, and it has no default"
     if error["type"] == "value_error":
         return f"{place}: {error['msg'].removeprefix('Value error, ')}"
-    expected = EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    return f"{place}: expected {expected}, got {show(error['input'])}"
+    return f"{place}: expected {expected(error)}, got {show(error['input'])}"
 
 
 def _fields_at(config: type[BaseModel], place: list[str]) -> list[str]:

@@ -9,7 +9,6 @@ number = a tie, F = fails).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import NamedTuple
 from pydantic import ConfigDict
 
 from heedful.errors import DataError
-from heedful.records.jsonl import decode, iter_rows, to_record
+from heedful.records.jsonl import iter_rows, to_record
+from heedful.records.sources import column, read_file
 from heedful.records.types import Completion, Ranking, Record
 
 JSON_FIELDS = ("labeler", "ranking")
@@ -106,6 +106,8 @@ def _checked(answer: Answer, known: Mapping[str, Completion], place: _Place, cri
     if len(prompts) > 1:
         raise place.error(f"ranks completions of {len(prompts)} prompts", "a task has one prompt")
     (prompt_id, prompt), *_ = prompts.items()
+    _check_display(answer, known, place, prompt_id)
+    _check_task(answer, known, place, prompt_id)
     return Ranking(
         task_id=answer.task_id or prompt_id,
         prompt=prompt,
@@ -119,6 +121,24 @@ def _checked(answer: Answer, known: Mapping[str, Completion], place: _Place, cri
         seconds=answer.seconds,
         source=answer.source or place.path.name,
     )
+
+
+def _check_display(answer: Answer, known: Mapping[str, Completion], place: _Place, prompt_id: str) -> None:
+    """Refuse an order of display that names what cannot have been shown."""
+    for item in answer.displayed_order:
+        if item not in known or known[item].prompt_id != prompt_id:
+            problem = f"names completion '{item}', which is not among those of prompt '{prompt_id}'"
+            raise place.error(problem, field="displayed_order")
+        if answer.displayed_order.count(item) > 1:
+            raise place.error(f"names completion '{item}' twice", "each was shown once", field="displayed_order")
+
+
+def _check_task(answer: Answer, known: Mapping[str, Completion], place: _Place, prompt_id: str) -> None:
+    """Refuse a task that is called like another prompt than the one whose completions it ranks."""
+    task = answer.task_id or prompt_id
+    if task != prompt_id and any(completion.prompt_id == task for completion in known.values()):
+        problem = f"'{task}' is a prompt, but the completions are those of prompt '{prompt_id}'"
+        raise place.error(problem, "give the prompt's id, or a name that is no prompt's", field="task_id")
 
 
 def _json_answers(path: Path) -> Iterator[tuple[Answer, _Place]]:
@@ -147,22 +167,13 @@ def _csv_answers(path: Path) -> Iterator[tuple[Answer, _Place]]:
         yield answer, _Place(path, places[0][0], "completion_id", {item: line for line, item, _ in places})
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield (line number, row); every column we need is there and filled."""
-    if not path.is_file():
-        raise DataError("no such file", path=path, fix="check the path")
-    with path.open("rb") as stream:
-        reader = csv.DictReader(decode(raw, path, line) for line, raw in enumerate(stream, start=1))
-        columns = list(reader.fieldnames or ())
-        for column in CSV_COLUMNS:
-            if column not in columns:
-                have = ", ".join(columns) or "none"
-                raise DataError("no such column", path=path, line=1, field=column, fix=f"the columns are: {have}")
-        for row in reader:
-            for column in CSV_COLUMNS:
-                if not row[column]:
-                    raise DataError("empty", path=path, line=reader.line_num, field=column, fix="every line needs it")
-            yield reader.line_num, row
+    for line, row in read_file(path, "csv"):
+        for name in CSV_COLUMNS:
+            if not column(row, name, path=path, line=1).strip():
+                raise DataError("empty", path=path, line=line, field=name, fix="every line needs it")
+        yield line, row
 
 
 def _rank(text: str, place: _Place) -> int | None:

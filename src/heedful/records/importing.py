@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from heedful.errors import DataError
+from heedful.records.expected import plainly
 from heedful.records.formats import HUMAN, as_prompt, demonstration_from_trl, from_hh, from_trl, labeled_from_trl
-from heedful.records.recipes import show
+from heedful.records.recipes import nearest, show
 from heedful.records.seeds import derive_seed
 from heedful.records.sources import Row, column, container_of, matches, read_file, read_hub
 from heedful.records.splits import SPLITS, Entry, Importable, SplitBook, key_of
@@ -25,6 +26,34 @@ __all__ = ["SPLITS", "Source", "SplitBook", "fill", "import_source"]
 ROW_FORMATS = ("auto", "trl", "hh")
 """Formats that say what a row looks like; the others say how the file is read."""
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+COLUMNS = {
+    "prompts": ("prompt",),
+    "demonstrations": ("prompt", "completion", "messages"),
+    "preferences": ("prompt", "chosen", "rejected", "margin", "task_id"),
+    "labeled": ("prompt", "completion", "label"),
+}
+"""Kind of rows to what a column of theirs may be called; each may also have `id` and `group`."""
+
+
+def columns_problem(columns: Mapping[str, str], kind: str, row_format: str = "auto") -> str | None:
+    """Return what is wrong where a name of ours in `columns` is none that rows of this kind have, with the nearest."""
+    known = (*(("chosen", "rejected") if row_format == "hh" else COLUMNS[kind]), "id", "group")
+    unknown = next((name for name in columns if name not in known), None)
+    if unknown is None:
+        return None
+    return f"columns.{unknown}: rows of kind '{kind}' have no such column of ours{nearest(unknown, known)}"
+
+
+def shares_problem(split: str | Mapping[Any, float]) -> str | None:
+    """Return what is wrong where the shares of a split are not from 0 to 1 and 1 together."""
+    shares = {} if isinstance(split, str) else split
+    odd = next((name for name, share in shares.items() if not 0 <= share <= 1), None)
+    if odd is not None:
+        return f"split.{odd}: a share from 0 to 1 was expected, got {shares[odd]:g}"
+    if shares and abs(sum(shares.values()) - 1) > 1e-6:
+        return f"the shares of split should add up to 1, they add up to {sum(shares.values()):g}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -107,9 +136,11 @@ def import_source(source: Source, book: SplitBook) -> None:
 def _entries(source: Source, stem: str) -> tuple[list[Entry], int]:
     """Return a source's rows as entries, and how many rows were left out as empty."""
     entries, empty = [], 0
+    kept: set[str] = set()
     for line, row in source.rows():
+        kept.update(row)
         own = _own_id(source, row, line)
-        identity = f"{stem}-{line}" if own is None else own
+        identity = f"{stem}-{int(line)}" if own is None else own
         record = _placed_record(source, row, line, identity)
         useless = _useless(record)
         if useless is not None and source.empty == "refuse":
@@ -121,7 +152,16 @@ def _entries(source: Source, stem: str) -> tuple[list[Entry], int]:
             continue
         split, place = _split(source, row, record, line), f"{source.place}:{line}"
         entries.append(Entry(record, split, source.kind, place, identity))
+    _check_meta(source, kept)
     return entries, empty
+
+
+def _check_meta(source: Source, names: set[str]) -> None:
+    """Refuse a column to keep that no row has; one that some rows lack is kept where it is."""
+    absent = next((name for name in source.meta or () if name not in names), None)
+    if absent is not None:
+        fix = nearest(absent, sorted(names)).removeprefix("; ")
+        raise DataError(f"meta: no row has a column '{absent}'", path=source.place, fix=fix)
 
 
 def fill(template: str, row: Row, *, path: str, line: int) -> str:
@@ -136,7 +176,7 @@ def _placed_record(source: Source, row: Row, line: int, identity: str) -> Import
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(first["msg"], path=source.place, line=line, field=where) from None
+        raise DataError(plainly(first), path=source.place, line=line, field=where) from None
     except DataError as error:
         known = str(error)
         raise error if known.startswith(source.place) else DataError(known, path=source.place, line=line) from None
@@ -229,9 +269,14 @@ def _json(value: Any, name: str) -> JsonValue:
 
 def _own_id(source: Source, row: Row, line: int) -> str | None:
     name = source.columns.get("id", "id")
-    if "id" in source.columns or name in row:
-        return str(column(row, name, path=source.place, line=line))
-    return None
+    if "id" not in source.columns and name not in row:
+        return None
+    value = column(row, name, path=source.place, line=line)
+    if value is None or isinstance(value, bool | list | Mapping) or not str(value).strip():
+        fix = "give every row an id of its own, or leave the column out"
+        message = f"text or a number was expected, got {show(value)}"
+        raise DataError(message, path=source.place, line=line, field=name, fix=fix)
+    return str(value)
 
 
 def _stem(source: Source) -> str:
@@ -242,12 +287,10 @@ def _label(source: Source, ours: Row, line: int) -> bool:
     value = column(ours, "label", path=source.place, line=line)
     name = source.columns.get("label", "label")
     if source.wanted_below is not None:
-        try:
-            return float(value) < source.wanted_below
-        except (TypeError, ValueError):
-            raise DataError(
-                f"a number was expected, got {show(value)}", path=source.place, line=line, field=name
-            ) from None
+        with contextlib.suppress(TypeError, ValueError):
+            if math.isfinite(float(value)):
+                return float(value) < source.wanted_below
+        raise DataError(f"a number was expected, got {show(value)}", path=source.place, line=line, field=name)
     if source.wanted is not None:
         return str(value) in {str(one) for one in source.wanted}
     if str(value).lower() not in ("true", "false"):

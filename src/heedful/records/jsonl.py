@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar
 from pydantic import JsonValue, ValidationError
 
 from heedful.errors import DataError
+from heedful.records.expected import plainly
 from heedful.records.files import whole_file
 from heedful.records.json_text import check_depth, check_text, has_half_pairs, long_number, marked, unreadable_field
 from heedful.records.types import Record
@@ -91,7 +92,7 @@ def to_record(row: Row, kind: type[R], *, path: Path | None = None, line: int | 
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or None
-        raise DataError(f"{_plain(first['msg'])} ({kind.__name__})", path=path, line=line, field=field) from None
+        raise DataError(plainly(first), path=path, line=line, field=field) from None
 
 
 def check_id(identity: str | None, first_seen: dict[str, int], *, path: Path, line: int) -> None:
@@ -170,8 +171,3 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise _NotFiniteError(text)
     return value
-
-
-def _plain(message: str) -> str:
-    """Pydantic's message as one plain clause."""
-    return message.splitlines()[0].removeprefix("Value error, ")

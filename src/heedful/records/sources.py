@@ -9,16 +9,17 @@ import csv
 import gzip
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from heedful.errors import DataError
+from heedful.errors import DataError, RowNumber
 from heedful.records.json_text import check_depth, check_text, has_half_pairs, long_number, marked, unreadable_field
 from heedful.records.jsonl import MAX_LINE_BYTES, decode, iter_rows, rows_of
 from heedful.records.recipes import nearest, show
 
 Row = dict[str, Any]
+T = TypeVar("T")
 CONTAINERS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -29,17 +30,22 @@ CONTAINERS = {
     ".parquet": "parquet",
 }
 """A file's ending to how it is read."""
+MAX_LIST_BYTES = 2**30
+"""A .json file is read whole; a larger one takes the memory that the rest needs."""
 
 
 def read_file(path: Path, container: str | None = None) -> Iterator[tuple[int, Row]]:
-    """Yield (line, row) of a file; for Parquet and JSON lists the line is the row's number, from 1.
+    """Yield (line, row) of a file; for Parquet and JSON lists the line is a `RowNumber`.
+
+    No line is longer than 64 MiB; in Parquet and JSON lists, which have none, no row is (written as JSON), and a JSON list
+    has 1 GiB at most, for it is read whole.
 
     Args:
         path: the file.
         container: "jsonl", "json", "csv" or "parquet"; by default the file's ending says it.
 
     Raises:
-        DataError: missing, empty, unreadable, invalid UTF-8, a line over 64 MiB, a number that is not finite.
+        DataError: missing, empty, unreadable, invalid UTF-8, too long a line or row, a number that is not finite.
     """
     if not path.is_file():
         raise DataError("no such file", path=path, fix="check the path (relative ones start at the recipe's folder)")
@@ -72,7 +78,7 @@ def read_hub(
         said = (str(error).splitlines() or [type(error).__name__])[0]
         fix = "check name, subset, split and network"
         raise DataError(f"cannot be loaded: {said}", path=f"hub data set {name}", fix=fix) from None
-    for number, row in enumerate(data, start=1):
+    for number, row in _numbered(data):
         _check_finite(row, Path(name), number)
         yield number, dict(row)
 
@@ -124,16 +130,22 @@ def _json_list(path: Path) -> Iterator[tuple[int, Row]]:
     rows, halves = _parsed(text, path), has_half_pairs(text)
     if not isinstance(rows, list) or not rows:
         raise DataError("a list of objects was expected, with at least one in it", path=path)
-    for number, row in enumerate(rows, start=1):
+    large = path.stat().st_size > MAX_LINE_BYTES
+    for number, row in _numbered(rows):
         if not isinstance(row, dict):
             raise DataError(f"an object was expected, got {show(row)}", path=path, line=number)
         _check_finite(row, path, number)
+        if large:
+            _check_size(row, path, number)
         if halves:
             check_text(row, path=path, line=number)
         yield number, row
 
 
 def _whole_text(path: Path) -> str:
+    if path.stat().st_size > MAX_LIST_BYTES:
+        fix = "write it as JSON Lines, which are read line by line"
+        raise DataError(f"the file is larger than {MAX_LIST_BYTES // 2**20} MiB", path=path, fix=fix)
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -154,7 +166,7 @@ def _parsed(text: str, path: Path) -> Any:
 
 def _long_number_of(rows: Any, path: Path) -> DataError:
     fields = (unreadable_field(row) for row in (rows if isinstance(rows, list) else [rows]))
-    number, field = next(((n, field) for n, field in enumerate(fields, start=1) if field), (1, None))
+    number, field = next(((n, field) for n, field in _numbered(fields) if field), (RowNumber(1), None))
     return long_number(path=path, line=number, field=field)
 
 
@@ -214,19 +226,29 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
         raise DataError(f"not a Parquet file: {said}", path=path) from None
     if not file.metadata.num_rows:
         raise DataError("the file is empty; at least one row was expected", path=path)
-    number = 0
-    for batch in file.iter_batches(batch_size=1024):
-        for row in _python_rows(batch, path):
-            number += 1
-            _check_finite(row, path, number)
-            yield number, row
+    for number, row in _numbered(_parquet_rows(file, path)):
+        _check_finite(row, path, number)
+        yield number, row
 
 
-def _python_rows(batch: Any, path: Path) -> list[Row]:
+def _parquet_rows(file: Any, path: Path) -> Iterator[Row]:
+    import pyarrow
+
+    done = 0
     try:
-        return list(batch.to_pylist())
+        for batch in file.iter_batches(batch_size=1024):
+            rows = batch.to_pylist()
+            if batch.nbytes > MAX_LINE_BYTES:
+                for number, row in enumerate(rows, start=done + 1):
+                    _check_size(row, path, RowNumber(number))
+            yield from rows
+            done += len(rows)
     except UnicodeDecodeError:  # Parquet's text columns are not checked when they are written
         raise DataError("a text is not valid UTF-8", path=path, fix="write the file again from UTF-8 text") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        fix = "the file is damaged; fetch or write it again"
+        raise DataError(f"cannot be read after row {done}: {said}", path=path, fix=fix) from None
 
 
 def _check_finite(row: Mapping[str, Any], path: Path, line: int) -> None:
@@ -234,3 +256,15 @@ def _check_finite(row: Mapping[str, Any], path: Path, line: int) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             fix = "leave the value out, or give a finite number"
             raise DataError(f"{value} is not a number here", path=path, line=line, field=name, fix=fix)
+
+
+def _check_size(row: Row, path: Path, line: int) -> None:
+    length = len(json.dumps(row, ensure_ascii=False, default=str).encode(errors="replace"))
+    if length > MAX_LINE_BYTES:
+        fix = "split long texts"
+        raise DataError(f"the row is longer than {MAX_LINE_BYTES // 2**20} MiB", path=path, line=line, fix=fix)
+
+
+def _numbered(rows: Iterable[T]) -> Iterator[tuple[RowNumber, T]]:
+    for number, row in enumerate(rows, start=1):
+        yield RowNumber(number), row

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, model_validator
 from heedful.errors import DataError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_file
-from heedful.records.importing import Source, SplitBook, import_source
+from heedful.records.importing import Source, SplitBook, columns_problem, import_source, shares_problem
 from heedful.records.paths import resolve
 from heedful.stages.groups import check_world
 from heedful.stages.spec import InputSpec, StageConfig
@@ -66,8 +66,9 @@ class SourceGroup(StageConfig):
     def _one_place(self) -> Self:
         if (self.path is None) == (self.hub is None):
             raise ValueError("either path or hub was expected, and not both")
-        if isinstance(self.split, dict) and abs(sum(self.split.values()) - 1) > 1e-6:
-            raise ValueError(f"the shares of split should add up to 1, they add up to {sum(self.split.values()):g}")
+        problem = shares_problem(self.split) or columns_problem(self.columns, self.kind, self.format)
+        if problem is not None:
+            raise ValueError(problem)
         if self.wanted is not None and self.wanted_below is not None:
             raise ValueError("wanted or wanted_below was expected, not both")
         return self

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from heedful.errors import DataError
-from heedful.records.importing import Source, SplitBook, import_source
-from heedful.records.jsonl import write_records
+from heedful.records.importing import COLUMNS, Source, SplitBook, columns_problem, import_source, shares_problem
+from heedful.records.jsonl import to_record, write_records
 from heedful.records.types import Preference
 
 PAIR = {"prompt": "p", "chosen": "a", "rejected": "b"}
@@ -110,8 +110,8 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path, row: str, field
     sound = '{"prompt": "an emoji \\ud83d\\ude00"}'
     by_line = refusal(written(tmp_path / "d.jsonl", f"{sound}\n{row}\n"))
     whole = refusal(written(tmp_path / "d.json", f"[{sound},{row}]"))
-    for found in (by_line, whole):
-        assert found.startswith(f"2: field '{field}': ")
+    for found, place in ((by_line, "2"), (whole, " row 2")):
+        assert found.startswith(f"{place}: field '{field}': ")
         assert message in found
         assert "; " in found  # the fix
 
@@ -257,9 +257,76 @@ def test_ids_that_the_rows_say_are_never_changed(tmp_path: Path) -> None:
         imported(a, b)
 
 
-def test_an_empty_id_is_an_id(tmp_path: Path) -> None:
-    path = written(tmp_path / "d.jsonl", lines({"prompt": "x", "id": ""}))
-    assert ids(imported(Source(str(path)))) == [""]
+@pytest.mark.parametrize("identity", ["", " ", None, ["a"], {"a": 1}, True])
+def test_what_is_no_id(tmp_path: Path, identity: Any) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"prompt": "x", "id": "1"}, {"prompt": "y", "id": identity}))
+    assert refusal(path).startswith(f"2: field 'id': text or a number was expected, got {json.dumps(identity)}; ")
+    named = written(tmp_path / "n.jsonl", lines({"prompt": "y", "key": identity}))
+    assert refusal(named, columns={"id": "key"}).startswith("1: field 'key': text or a number was expected")
+
+
+def test_numbers_are_ids_and_rows_of_lists_are_called_after_their_number(tmp_path: Path) -> None:
+    rows = [{"prompt": "x", "id": 7}, {"prompt": "y", "id": 0}]
+    assert ids(imported(Source(str(written(tmp_path / "d.jsonl", lines(*rows)))))) == ["7", "0"]
+    path = written(tmp_path / "e.json", json.dumps([{"prompt": "x"}, {"prompt": "y"}]))
+    assert ids(imported(Source(str(path)))) == ["e.json-1", "e.json-2"]
+    with pytest.raises(
+        DataError, match=r"e\.json: row 1: field 'id': 'e\.json-1' is already the id of .*e\.json: row 1"
+    ):
+        imported(Source(str(path)), Source(str(path)))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "wide", ""])
+def test_a_class_by_a_number_that_is_none(tmp_path: Path, value: str) -> None:
+    path = written(tmp_path / "d.csv", f"completion,label\nx,0.1\ny,{value}\n")
+    message = refusal(path, kind="labeled", wanted_below=0.5)
+    assert message.startswith(f"3: field 'label': a number was expected, got {json.dumps(value)}")
+
+
+def test_a_column_to_keep_that_no_row_has(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", lines({"prompt": "x"}, {"prompt": "y", "topic": "z"}))
+    (first, second) = imported(Source(str(path), meta=["topic"])).files()["train.prompts"]
+    assert (first.meta, second.meta) == ({}, {"topic": "z"})
+    message = refusal(path, meta=["topic", "topics"])
+    assert message == " meta: no row has a column 'topics'; did you mean 'topic'?"
+
+
+def test_a_wrong_value_is_said_plainly(tmp_path: Path) -> None:
+    row = {"prompt": [{"role": "user", "content": "x"}], "chosen": "a", "rejected": "b", "margin": 1}
+    path = written(tmp_path / "d.jsonl", lines({**row, "task_id": "t"}))
+    assert imported(Source(str(path), kind="preferences")).files()
+    with pytest.raises(DataError, match=r"^field 'chosen': text was expected, got 3$"):
+        to_record({**row, "chosen": 3, "task_id": "t"}, Preference)
+
+
+@pytest.mark.parametrize(
+    ("kind", "row_format", "name", "message"),
+    [
+        (
+            "prompts",
+            "auto",
+            "promt",
+            "columns.promt: rows of kind 'prompts' have no such column of ours; did you mean 'p",
+        ),
+        ("prompts", "auto", "rejected", "; known: group, id, prompt"),
+        ("demonstrations", "auto", "complet", "did you mean 'completion'?"),
+        ("labeled", "auto", "lable", "did you mean 'label'?"),
+        ("preferences", "auto", "choosen", "did you mean 'chosen'?"),
+        ("preferences", "hh", "prompt", "columns.prompt: rows of kind 'preferences' have no such column"),
+    ],
+)
+def test_a_name_of_ours_that_is_none(kind: str, row_format: str, name: str, message: str) -> None:
+    assert message in str(columns_problem({name: "x"}, kind, row_format))
+    for column in (*COLUMNS[kind], "id", "group"):
+        assert columns_problem({column: "x"}, kind) is None
+
+
+def test_shares_of_a_split() -> None:
+    assert shares_problem("train") is None
+    assert shares_problem({"train": 1.0, "tune": 0.0}) is None
+    assert shares_problem({"train": 1.2, "tune": -0.2}) == "split.train: a share from 0 to 1 was expected, got 1.2"
+    assert shares_problem({"train": -0.5, "tune": 0.7}) == "split.train: a share from 0 to 1 was expected, got -0.5"
+    assert shares_problem({"train": 0.5, "tune": 0.4}) == "the shares of split should add up to 1, they add up to 0.9"
 
 
 @pytest.mark.parametrize("row", TRL_IMPLICIT)

@@ -59,10 +59,10 @@ def test_a_container_can_be_said(tmp_path: Path) -> None:
         ("a.csv", b'id,text\n1,"open\n', ":2: not valid CSV"),
         ("a.csv", b"id,id\n1,2\n", ":1: field 'id': two columns have this name"),
         ("a.json", b"[]", ": a list of objects was expected"),
-        ("a.json", b"[1]", ":1: an object was expected, got 1"),
+        ("a.json", b"[1]", ": row 1: an object was expected, got 1"),
         ("a.json", b'[\n{"a": }]', ":2: not valid JSON"),
         ("a.json", b'["\n\xff"]', ":2: not valid UTF-8"),
-        ("a.json", b'[{"a": NaN}]', ":1: field 'a': nan is not a number here"),
+        ("a.json", b'[{"a": NaN}]', ": row 1: field 'a': nan is not a number here"),
         ("a.jsonl", b"", ": the file is empty"),
         ("a.jsonl", b'{"a": NaN}\n', ":1: field 'a': NaN is not a number here"),
         ("a.jsonl.gz", b"not gzip", ": not a whole gzip file"),
@@ -84,12 +84,46 @@ def test_a_csv_line_of_100_megabytes(tmp_path: Path) -> None:
     assert refusal(path).startswith(":2: the line is longer than 64 MiB")
 
 
+def test_a_json_value_of_70_mebibytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with path.open("w") as stream:
+        stream.write('[{"text": "x"},\n{"text": "')
+        stream.writelines(["ä" * 2**20] * 35)  # two bytes each
+        stream.write('"}]')
+    assert refusal(path) == ": row 2: the row is longer than 64 MiB; split long texts"
+
+
+def test_a_json_list_of_more_than_a_gibibyte(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with path.open("wb") as stream:
+        stream.truncate(2**30 + 1)
+    assert refusal(path).startswith(": the file is larger than 1024 MiB; write it as JSON Lines")
+
+
+def test_a_parquet_value_of_70_mebibytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["x", "y" * (70 * 2**20)]}), path)
+    assert refusal(path).startswith(": row 2: the row is longer than 64 MiB")
+
+
+def test_a_damaged_parquet_page(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = [f"{i * 7919 % 10007} words" for i in range(5000)]
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path, compression="zstd", use_dictionary=False)
+    damaged = bytearray(path.read_bytes())
+    damaged[200:2000] = b"\xff" * 1800
+    path.write_bytes(damaged)
+    message = refusal(path)
+    assert message.startswith(": cannot be read after row 0: ")
+    assert message.endswith("; the file is damaged; fetch or write it again")
+
+
 def test_parquet_without_rows_and_with_nan(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"x": pyarrow.array([], pyarrow.float64())}), path)
     assert refusal(path).startswith(": the file is empty")
     pyarrow.parquet.write_table(pyarrow.table({"x": [0.5, float("nan")]}), path)
-    assert refusal(path).startswith(":2: field 'x': nan is not a number here")
+    assert refusal(path).startswith(": row 2: field 'x': nan is not a number here")
 
 
 def test_parquet_with_text_that_is_not_utf8(tmp_path: Path) -> None:
