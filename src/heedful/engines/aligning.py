@@ -19,7 +19,7 @@ from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
 from heedful.engines.rollout import RewardSettings, TextRollout
 from heedful.engines.scoring import scorer_for
-from heedful.engines.selecting import chosen_prompts
+from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.engines.tracking import MetricWriter
 from heedful.errors import HealthError
 from heedful.models.opening import LoraShape, check_adapter, open_policy, save_policy
@@ -71,8 +71,10 @@ class AlignmentRun:
         self.config, self.out, self.seed = config, out, seed
         self.source = inputs["policy"].path / "model"
         self.policy, self.reference = _open(config, self.source, seed)
-        prompts = chosen_prompts(inputs["prompts"], config.rollout.split, config.rollout.where)
-        self.stream = PromptStream(prompts, rows=config.rollout.rows, seed=seed)
+        group, data = config.rollout, inputs["prompts"]
+        prompts = chosen_prompts(data, group.split, group.where)
+        check_prompts(self.policy.renderer, prompts, data, group.split, max_new_tokens=group.max_new_tokens)
+        self.stream = PromptStream(prompts, rows=group.rows, seed=seed)
         self.rollout = _rollout(config, inputs, out, self.policy, self.reference)
         self.optimizer = _optimizer(config, self.policy)
         self.checkpoints = Checkpointer(out.path / "checkpoints")

@@ -12,7 +12,7 @@ from heedful.engines.answering import answer
 from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary, pair_accuracy, win_summary
 from heedful.engines.map import map_shards
 from heedful.engines.rollout import score_all
-from heedful.engines.selecting import chosen_prompts
+from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.errors import ConfigError
 from heedful.models.opening import open_generator
 from heedful.models.policy import LanguagePolicy, Reference, fixed_reference
@@ -65,6 +65,8 @@ def _both_answers(
         open_generator(inputs[side].path / "model", temperature=config.temperature, precision=config.precision)
         for side in ("before", "after")
     )
+    for policy in (before, after):
+        check_prompts(policy.renderer, prompts, inputs["prompts"], config.split, max_new_tokens=config.max_new_tokens)
     return {
         "before": _answers(config, "before", before, None, prompts, out, seed),
         "after": _answers(config, "after", after, fixed_reference(before), prompts, out, seed),

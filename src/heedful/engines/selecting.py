@@ -1,12 +1,13 @@
-"""Which prompts of a data artifact a stage works on."""
+"""Which prompts of a data artifact a stage works on, and whether the model can read them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from heedful.errors import ConfigError
+from heedful.errors import ConfigError, DataError
+from heedful.models.prompts import Renderer
 from heedful.records.artifacts import Artifact
 from heedful.records.types import PromptRecord
 
@@ -26,3 +27,22 @@ def chosen_prompts(
             f"where = {dict(where)}: none of the {len(prompts)} prompts of split '{split}' has these values; look at their 'meta'"
         )
     return chosen
+
+
+def check_prompts(
+    renderer: Renderer, prompts: Sequence[PromptRecord], source: Artifact, split: str, *, max_new_tokens: int
+) -> None:
+    """Refuse, before anything is generated, a prompt that the model cannot answer.
+
+    Raises:
+        DataError: a prompt and its completion do not fit the model's context, or it cannot be rendered; names its file and line.
+    """
+    for prompt in prompts:
+        try:
+            renderer.prompt_ids(prompt.prompt, room=max_new_tokens)
+        except DataError as error:
+            name = f"{split}.prompts"
+            rows = source.records(name, PromptRecord)
+            line = next(line for line, row in enumerate(rows, start=1) if row.id == prompt.id)
+            path = source.file(f"{name}.jsonl")
+            raise DataError(f"id '{prompt.id}': {error}", path=path, line=line) from None

@@ -181,10 +181,11 @@ class Renderer:
 
     def _check_fits(self, length: int, room: int) -> None:
         if self.max_positions is not None and length + max(room, 1) > self.max_positions:
+            fix = "shorten the prompt" if room < self.max_positions else "lower max_new_tokens"
             raise DataError(
                 f"the prompt has {length} tokens and {max(room, 1)} are to follow, "
                 f"but the model's context is {self.max_positions}",
-                fix="shorten the prompt or choose a model with a longer context",
+                fix=f"{fix} or choose a model with a longer context",
             )
 
     def _find_end_of_turn(self) -> int:

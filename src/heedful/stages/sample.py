@@ -41,11 +41,12 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     """Write `completions.jsonl`, K per prompt."""
     from heedful.engines.answering import answer
     from heedful.engines.map import map_shards
-    from heedful.engines.selecting import chosen_prompts
+    from heedful.engines.selecting import check_prompts, chosen_prompts
     from heedful.models.opening import open_generator
 
     prompts = chosen_prompts(inputs["prompts"], config.split, config.where, config.limit)
     policy = open_generator(inputs["policy"].path / "model", temperature=config.temperature, precision=config.precision)
+    check_prompts(policy.renderer, prompts, inputs["prompts"], config.split, max_new_tokens=config.max_new_tokens)
 
     def shard(rows: Sequence[PromptRecord]) -> list[Completion]:
         return answer(
