@@ -59,10 +59,10 @@ def _prepare(
     from heedful.records.recipes import read_toml, set_value
 
     settings = read_toml(config) if config is not None else {}
-    place = str(config) if config is not None else "--set"
+    place = f"{config}: {stage}" if config is not None else stage
     for path, value in assignments.items():
-        set_value(settings, path, value, Path(place))
-    job, inputs = single_job(stage, settings, _artifacts(given), seed, place=f"{place}: {stage}")
+        set_value(settings, path, value, Path(config or stage))
+    job, inputs = single_job(stage, settings, _artifacts(given), seed, place=place)
     return job, inputs, config.parent if config is not None else Path()
 
 

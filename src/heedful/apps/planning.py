@@ -10,8 +10,9 @@ from typing import Any
 
 from heedful.apps.verbs import Verb, check_inputs, check_together, load_verb, parse_settings
 from heedful.engines.seeding import device_class
-from heedful.errors import ArtifactError
+from heedful.errors import ArtifactError, ConfigError
 from heedful.records.artifacts import Artifact, Identity
+from heedful.records.recipe_lines import with_line
 from heedful.records.recipes import Recipe, Step
 from heedful.records.seeds import derive_seed
 from heedful.stages.spec import StageConfig
@@ -133,12 +134,13 @@ def single_job(
         ConfigError: settings or inputs are wrong.
     """
     verb = load_verb(stage)
-    check_inputs(verb, {role: tuple(artifact.stage for artifact in found) for role, found in given.items()}, place)
+    filled = {role: tuple(artifact.stage for artifact in found) for role, found in given.items()}
+    check_inputs(verb, filled, place, alone=True)
     names = {role: tuple(f"{role}.{i}" for i in range(len(found))) for role, found in given.items()}
     finished = {f"{role}.{i}": artifact for role, found in given.items() for i, artifact in enumerate(found)}
     step = Step(stage, stage, names, settings)
     config = parse_settings(verb, settings, place)
-    check_together(verb, config, step.inputs, place)
+    check_together(verb, config, step.inputs, place, alone=True)
     job = Job(step, verb, config, derive_seed(seed, stage))
     return job, inputs_of(step, finished, verb)
 
@@ -146,9 +148,12 @@ def single_job(
 def _job(recipe: Recipe, step: Step, stages: Mapping[str, str]) -> Job:
     verb = load_verb(step.stage)
     place = f"{recipe.path}: {step.name}"
-    check_inputs(verb, {role: tuple(stages[n] for n in names) for role, names in step.inputs.items()}, place)
-    config = parse_settings(verb, step.settings, place)
-    check_together(verb, config, step.inputs, place)
+    try:
+        check_inputs(verb, {role: tuple(stages[n] for n in names) for role, names in step.inputs.items()}, place)
+        config = parse_settings(verb, step.settings, place)
+        check_together(verb, config, step.inputs, place)
+    except ConfigError as error:
+        raise ConfigError(with_line(str(error), recipe.path, recipe.given)) from None
     return Job(step, verb, config, derive_seed(recipe.seed, step.name))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +89,14 @@ def parse_settings(verb: Verb, settings: Mapping[str, Any], place: str) -> Stage
         raise ConfigError(f"{place}{dot}{_message(first, verb.config)}") from None
 
 
-def check_inputs(verb: Verb, given: Mapping[str, tuple[str, ...]], place: str) -> None:
+def check_inputs(verb: Verb, given: Mapping[str, tuple[str, ...]], place: str, *, alone: bool = False) -> None:
     """Check the roles of a stage's inputs.
 
     Args:
         verb: the stage.
         given: role to the stages that fill it.
         place: what messages begin with.
+        alone: the stage runs outside a recipe, where inputs are folders.
 
     Raises:
         ConfigError: a required role is empty, an unknown role, a stage that cannot fill it, too many.
@@ -112,13 +114,13 @@ def check_inputs(verb: Verb, given: Mapping[str, tuple[str, ...]], place: str) -
             raise ConfigError(f"{place}.inputs.{role}: one input was expected, got {len(stages)}")
     for role, spec in verb.inputs.items():
         if spec.required and role not in given:
-            example = f'inputs = {{ {role} = "{spec.stages[0]}" }}'
+            example = f"--input {role}=DIR" if alone else f'inputs = {{ {role} = "{spec.stages[0]}" }}'
             raise ConfigError(
                 f"{place}.inputs: '{role}' is missing; the artifact of {_one_of(spec.stages)} was expected, such as {example}"
             )
 
 
-def check_together(verb: Verb, config: StageConfig, roles: Collection[str], place: str) -> None:
+def check_together(verb: Verb, config: StageConfig, roles: Collection[str], place: str, *, alone: bool = False) -> None:
     """Check what neither settings nor inputs show alone, such as a mode that needs a certain input.
 
     Raises:
@@ -129,7 +131,9 @@ def check_together(verb: Verb, config: StageConfig, roles: Collection[str], plac
     try:
         verb.check(config, roles)
     except ConfigError as error:
-        raise ConfigError(f"{place}.{error}") from None
+        role = re.match(r"inputs: '(\w+)' is missing", str(error))
+        how = f"; say --input {role[1]}=DIR" if alone and role else ""
+        raise ConfigError(f"{place}.{error}{how}") from None
 
 
 def _one_of(stages: tuple[str, ...]) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import json
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from heedful.errors import ConfigError
+from heedful.records.recipe_lines import with_line
 
 TOP_LEVEL = ("name", "title", "seed", "stages")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -49,6 +51,7 @@ class Recipe:
         seed: every random draw of the run derives from it.
         path: the file it came from; relative paths in settings start at its folder.
         steps: in the order in which they run.
+        given: the tables it was made from, overrides and all.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Recipe:
     seed: int
     path: Path
     steps: tuple[Step, ...]
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -87,16 +91,23 @@ class Recipe:
         tables = copy.deepcopy(dict(given))
         for place, value in (overrides or {}).items():
             _override(tables, place, value, path)
+        try:
+            return cls._of(tables, path, stages)
+        except ConfigError as error:
+            raise ConfigError(with_line(str(error), path, tables)) from None
+
+    @classmethod
+    def _of(cls, tables: Mapping[str, Any], path: Path, stages: Collection[str]) -> Recipe:
         order = _order(tables, path)
         _check_tables(tables, order, path)
-        steps = [_step(name, tables[name], order, path, stages) for name in order]
+        steps = [_step(name, tables, order, path, stages) for name in order]
         name = _text(tables, "name", path)
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f'{path}: name: "{name}" cannot be a folder\'s name; letters, digits, - and _ were expected'
             )
         title = _text(tables, "title", path) if "title" in tables else name
-        return cls(name, title, _seed(tables, path), path, tuple(steps))
+        return cls(name, title, _seed(tables, path), path, tuple(steps), tables)
 
     def step(self, name: str) -> Step:
         """Return a step by name; ConfigError names the nearest."""
@@ -114,7 +125,7 @@ class Recipe:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; ConfigError gives file and line of a mistake."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such recipe; `heed init` lists and copies the shipped ones") from None
     except IsADirectoryError:
@@ -194,35 +205,58 @@ def _check_tables(tables: Mapping[str, Any], order: Sequence[str], path: Path) -
             raise ConfigError(f"{path}: stages: '{name}' has no table [{name}]{nearest(name, known)}")
 
 
-def _step(name: str, table: Mapping[str, Any], order: Sequence[str], path: Path, stages: Collection[str]) -> Step:
-    settings = dict(table)
+def _step(name: str, tables: Mapping[str, Any], order: Sequence[str], path: Path, stages: Collection[str]) -> Step:
+    settings = dict(tables[name])
     stage = str(settings.pop("stage", name))
     if stages and stage not in stages:
-        where = f"{name}.stage" if "stage" in table else f"[{name}]"
+        where = f"{name}.stage" if "stage" in tables[name] else f"[{name}]"
         raise ConfigError(f"{path}: {where}: no stage is called '{stage}'{nearest(stage, stages)}")
     inputs = settings.pop("inputs", {})
     if not isinstance(inputs, dict):
         raise ConfigError(f'{path}: {name}.inputs: a table was expected, such as inputs = {{ policy = "sft" }}')
-    return Step(
-        name, stage, {role: _sources(name, role, given, order, path) for role, given in inputs.items()}, settings
-    )
+    found = {role: _sources(name, role, given, order, path) for role, given in inputs.items()}
+    for role, sources in found.items():
+        _check_order(f"{path}: {name}.inputs.{role}", name, sources, order, tables)
+    return Step(name, stage, found, settings)
 
 
 def _sources(name: str, role: str, given: object, order: Sequence[str], path: Path) -> tuple[str, ...]:
     place = f"{path}: {name}.inputs.{role}"
-    sources = [source for source in (given if isinstance(given, list) else [given]) if isinstance(source, str)]
+    sources = _names(given)
     if not sources or (isinstance(given, list) and len(sources) < len(given)):
         raise ConfigError(f"{place}: the name of a stage was expected, got {show(given)}")
     for source in sources:
         if source not in order:
             raise ConfigError(f"{place}: there is no stage '{source}'{nearest(source, order)}")
-        if source == name:
-            raise ConfigError(f"{place}: a cycle; '{name}' cannot be its own input")
-        if order.index(source) > order.index(name):
-            raise ConfigError(
-                f"{place}: '{source}' comes later in the list of stages (or a cycle); put it before '{name}'"
-            )
     return tuple(sources)
+
+
+def _names(given: object) -> list[str]:
+    return [source for source in (given if isinstance(given, list) else [given]) if isinstance(source, str)]
+
+
+def _check_order(
+    place: str, name: str, sources: Sequence[str], order: Sequence[str], tables: Mapping[str, Any]
+) -> None:
+    """Refuse an input that is made later: it stands in the wrong place, or it needs this stage itself."""
+    for source in sources:
+        if order.index(source) < order.index(name):
+            continue
+        chain = _chain(source, name, tables, ())
+        if chain:
+            told = ", ".join(f"{one} needs {other}" for one, other in itertools.pairwise((name, *chain)))
+            raise ConfigError(f"{place}: a cycle: {told}; no stage can be made from what needs it")
+        raise ConfigError(f"{place}: '{source}' comes later in the list of stages; put it before '{name}'")
+
+
+def _chain(source: str, goal: str, tables: Mapping[str, Any], seen: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the stages from `source` to `goal`, each of which needs the next; empty where there is no such way."""
+    if source == goal:
+        return (*seen, goal)
+    inputs = tables[source].get("inputs") if isinstance(tables.get(source), dict) else None
+    given = inputs.values() if isinstance(inputs, dict) else ()
+    needed = [name for names in given for name in _names(names) if name not in (*seen, source)]
+    return next((chain for name in needed if (chain := _chain(name, goal, tables, (*seen, source)))), ())
 
 
 def _seed(tables: Mapping[str, Any], path: Path) -> int:

@@ -83,7 +83,11 @@ def test_seeds_that_are_none(text: str) -> None:
         (("report", "absent"), "absent: not a finished run's folder"),
         (("init", "quickstrat"), "did you mean 'quickstart'?"),
         (("count", "--out", "x", "--input", "letters"), "--input letters: role=ARTIFACT was expected"),
-        (("count", "--out", "x"), "'letters' is missing"),
+        (
+            ("count", "--out", "x"),
+            "heed: count.inputs: 'letters' is missing; the artifact of 'letters' was expected, such as --input letters=DIR",
+        ),
+        (("letters", "--out", "x", "--set", "count=a"), 'heed: letters.count: expected a whole number, got "a"'),
         (("letters", "--out", "x", "--config", "absent.toml"), "absent.toml: no such recipe"),
     ],
 )
