@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from heedful.errors import ModelError
@@ -124,13 +126,32 @@ def _settle(path: Path) -> None:
 
 
 def load_adapter(model: nn.Module, folder: Path, *, name: str = POLICY, trainable: bool = False) -> Any:
-    """Return `model` as a peft model with the adapter of `folder`; an already wrapped model gets one more."""
+    """Return `model` as a peft model with the adapter of `folder`; an already wrapped model gets one more.
+
+    Raises:
+        ModelError: there is none, it cannot be read, or it is not whole (peft would make up the rest).
+    """
     from peft import PeftModel
 
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError(f"{folder}: no adapter_model.safetensors; a peft adapter saved as safetensors was expected")
-    with one_line(folder, "the adapter could not be loaded"):
+    with one_line(folder, "the adapter could not be loaded"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # refused below, by name
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
-            return model
-        return PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+    _check_whole(model, folder, name)
+    return model
+
+
+def _check_whole(model: Any, folder: Path, name: str) -> None:
+    from peft import get_peft_model_state_dict
+
+    with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
+        found = set(file.keys())
+    missing = sorted(set(get_peft_model_state_dict(model, adapter_name=name)) - found)
+    if missing:
+        raise ModelError(
+            f"{folder}: not a whole adapter for this model: {missing[0]} is missing; save or train it again"
+        )

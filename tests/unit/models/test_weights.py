@@ -176,6 +176,19 @@ def test_files_that_were_cut_off(tmp_path: Path, tokenizer: Any) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_an_adapter_that_is_not_whole(tmp_path: Path, tokenizer: Any) -> None:
+    folder = save_model(tmp_path / "m", tiny_causal(tokenizer), tokenizer)
+    save_adapter(add_lora(load_language_model(folder), r=2, alpha=4.0, targets="all-linear", seed=0), tmp_path / "a")
+    path = tmp_path / "a" / "adapter_model.safetensors"
+    tensors = load_file(str(path))
+    assert load_adapter(load_adapter(load_language_model(folder), tmp_path / "a"), tmp_path / "a", name="b") is not None
+    gone = next(name for name in sorted(tensors) if "up_proj.lora_B" in name)
+    del tensors[gone]
+    save_file(tensors, str(path))
+    with pytest.raises(ModelError, match=rf"^{tmp_path}/a: not a whole adapter for this model: {gone} is missing"):
+        load_adapter(load_language_model(folder), tmp_path / "a")
+
+
 def test_a_tokenizer_is_never_made_up(tmp_path: Path, tokenizer: Any) -> None:
     """Of a BERT without vocabulary transformers makes a tokenizer of five special tokens."""
     folder = save_model(tmp_path / "bert", tiny_encoder(tokenizer), tokenizer)
