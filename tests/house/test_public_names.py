@@ -23,7 +23,9 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 def test_the_list_is_sorted_and_complete() -> None:
     own = {"__version__", "load_artifact"}
     assert set(heedful.__all__) == set(heedful._HOMES) | own
-    assert heedful.__all__ == sorted(heedful.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert heedful.__all__ == sorted(
+        heedful.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
 
 
 def test_type_checkers_see_the_same_names() -> None:
