@@ -40,7 +40,7 @@ def test_six_labelers_of_whom_two_are_planted_three_to_a_task() -> None:
     assert about.overlap == 3
     assert [member.name for member in about.panel] == [*CAREFUL, *PLANTED]
     assert {member.name: member.fault for member in about.panel if member.fault} == PLANTED
-    assert {member.noise for member in about.panel if not member.fault} == {1.05}
+    assert {member.noise for member in about.panel if not member.fault} == {1.25}
     assert about.rankings is None
 
 
@@ -56,7 +56,7 @@ def test_generated_data_are_called_so() -> None:
     assert config_of("report").generated is True
 
 
-# The panel, on household demonstrations in the place of samples.
+# The panel, on household demonstrations with a small model's slips in the place of samples.
 
 
 def labeled(store: Path, seed: int) -> tuple[Artifact, Artifact]:
