@@ -19,7 +19,7 @@ from pathlib import Path
 
 AFTER = ("align", "evaluate", "report")
 """The steps that are not copied: `align` is what the kills are for, and the others come after it."""
-WORST_SECONDS = 40.0
+WORST_SECONDS = 12.0
 """A kill comes at a random moment up to so long after the start."""
 
 
@@ -42,7 +42,7 @@ def killed_run(run: Path, kills: int, seed: int) -> tuple[int, bool]:
         copy_inputs(run, Path(folder) / "artifacts")
         command = [sys.executable, "-m", "heedful.apps.cli", "run", str(run / "recipe.toml")]
         command += ["--until", "align", "--out", str(Path(folder) / "killed")]
-        killed = sum(start_and_kill(command, moments.uniform(5, WORST_SECONDS)) for _ in range(kills))
+        killed = sum(start_and_kill(command, moments.uniform(4, WORST_SECONDS)) for _ in range(kills))
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         return killed, files_of(Path(folder) / "killed" / "align") == files_of(run / "align")
 
