@@ -75,7 +75,7 @@ def t5_tied() -> Any:
 
 
 def umt5() -> Any:
-    """The same scale as a tied T5's, but its configuration does not say so."""
+    """The same scale as a tied T5's; its configuration says so since transformers 5.24."""
     config = UMT5Config(vocab_size=VOCAB, tie_word_embeddings=True, decoder_start_token_id=0, **PAIR, **SPECIAL)
     return seeded(UMT5ForConditionalGeneration, config)
 
@@ -131,7 +131,8 @@ ENCODER_DECODER: dict[str, Callable[[], Any]] = {
     "switch": switch,
     "t5gemma": t5gemma,
 }
-OWN_HEAD = ("cohere", "gemma2", "umt5", "switch", "t5gemma")
+UMT5_TELLS_ITS_SCALE = hasattr(UMT5Config(), "scale_decoder_outputs")
+OWN_HEAD = ("cohere", "gemma2", *(() if UMT5_TELLS_ITS_SCALE else ("umt5",)), "switch", "t5gemma")
 """Families whose logits are not the plain head of their states."""
 ALL = CAUSAL | ENCODER_DECODER
 LORA_TARGETS = {

@@ -21,6 +21,9 @@ from heedful.models.trunks import autocast
 from heedful.models.weights import load_weights
 from heedful.records.types import Prompt
 
+# One text scored in two places of a batch may differ by this share of its score in float32, on some processors.
+ROUNDING = 1e-5
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -40,12 +43,12 @@ class Scale:
             gain = 1 / sd(raw),   bias = - gain * mean(raw)
 
         Raises:
-            DataError: fewer than two numbers, or all are the same.
+            DataError: fewer than two numbers, or all are the same but for rounding.
 
         Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.1.
         """
         spread = float(raw.std(unbiased=False)) if len(raw) > 1 else 0.0
-        if spread <= 0 or not math.isfinite(spread):
+        if not math.isfinite(spread) or spread <= ROUNDING * float(raw.abs().max()):
             raise DataError(f"{len(raw)} reference samples have no spread of scores; give more, and different ones")
         gain = 1 / spread
         return replace(self, gain=gain, bias=-gain * float(raw.mean()))

@@ -1,5 +1,6 @@
 """Reward models: exact reload, a scale of mean 0 and sd 1, the right state for each architecture, padding without effect."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
 from heedful.models.heads import ScalarHead
 from heedful.models.reward import RewardModel, load_reward_model, new_reward_model
 from heedful.models.roles import Scorer
-from heedful.models.sequence_classifier import load_sequence_classifier
+from heedful.models.sequence_classifier import Scale, load_sequence_classifier
 from heedful.records.types import Message
 from heedful.testing.tiny import (
     save_model,
@@ -72,6 +73,14 @@ def test_a_scale_needs_a_spread() -> None:
         model.calibrated(["a", "a"], ["b", "b"])
     with pytest.raises(DataError, match="no spread"):
         model.calibrated(["a"], ["b"])
+
+
+def test_what_rounding_leaves_is_no_spread() -> None:
+    """The same text in two places of a batch: its scores may differ in the last bits."""
+    for raw in ([0.7, 0.7 + 1e-7], [-40.0, -40.00001], [math.nan, 1.0], [math.inf, 1.0]):
+        with pytest.raises(DataError, match="no spread"):
+            Scale().fitted(torch.tensor(raw))
+    assert Scale().fitted(torch.tensor([1.0, 1.0 + 2.0**-13])).gain == 2.0**14
 
 
 def test_a_decoder_takes_the_state_of_the_last_token_also_where_pad_is_eos() -> None:
