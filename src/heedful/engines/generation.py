@@ -8,13 +8,14 @@ from that.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache
+from transformers import Cache, DynamicCache, EncoderDecoderCache
 
 from heedful.models.policy import LanguagePolicy
 from heedful.models.trunks import PromptTokens, autocast
@@ -107,6 +108,7 @@ class CausalDecoder:
         self._tokens = prompts.tokens.gather(1, shift) * self._mask
         self._lengths = prompts.lengths.clone()
         self._cache = DynamicCache(config=policy.bare.config)
+        self._caching = _caching(policy, self._cache)
 
     def start(self) -> Tensor:
         """Read the prompts; return the logits [B, V] of the first decision."""
@@ -131,8 +133,7 @@ class CausalDecoder:
                 input_ids=tokens,
                 attention_mask=self._mask,
                 position_ids=positions,
-                past_key_values=self._cache,
-                use_cache=True,
+                **self._caching,
                 logits_to_keep=1,
             )
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
@@ -149,6 +150,7 @@ class EncoderDecoderDecoder:
             self._encoded: Any = encoder(input_ids=prompts.tokens, attention_mask=self._keys)
         config = policy.bare.config
         self._cache = EncoderDecoderCache(DynamicCache(config=config.get_text_config(decoder=True)), DynamicCache())
+        self._caching = _caching(policy, self._cache)
 
     def start(self) -> Tensor:
         """Read the prompts; return the logits [B, V] of the first decision."""
@@ -162,8 +164,7 @@ class EncoderDecoderDecoder:
                 encoder_outputs=self._encoded,
                 attention_mask=self._keys,
                 decoder_input_ids=tokens[:, None],
-                past_key_values=self._cache,
-                use_cache=True,
+                **self._caching,
             )
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
 
@@ -172,6 +173,12 @@ class EncoderDecoderDecoder:
         self._cache.batch_select_indices(rows)
         self._keys = self._keys[rows]
         self._encoded.last_hidden_state = self._encoded.last_hidden_state[rows]
+
+
+def _caching(policy: LanguagePolicy, cache: Cache) -> dict[str, Any]:
+    """Return the arguments that make a forward read and extend `cache`; transformers 5.24 gave the argument another name."""
+    known = inspect.signature(policy.bare.forward).parameters
+    return {"cache" if "cache" in known else "past_key_values": cache, "use_cache": True}
 
 
 def _decoder(policy: LanguagePolicy, prompts: PromptTokens) -> CausalDecoder | EncoderDecoderDecoder:
