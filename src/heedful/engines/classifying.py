@@ -1,11 +1,11 @@
-"""Learning from labeled texts: two classes, balanced where asked for, calibrated by a temperature on `tune`."""
+"""Learning from labeled texts: two classes, balanced as asked for, calibrated by a temperature on `tune` in the same balance."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from heedful.records.types import LabeledText, Record
 STAGE = "reward"
 WANTED, UNWANTED = 0, 1
 """Columns of the two heads."""
+Balance = Literal["class", "source", "none"]
+"""What weighs the same: both classes, both classes within each source, or every row."""
 
 
 class LabeledTeacher:
@@ -29,23 +31,26 @@ class LabeledTeacher:
     the figures.
 
     Raises:
-        DataError: no tune rows, a class that is missing, or a group that is on both sides of the split.
+        DataError: no tune rows, a class that is missing (in a source, where sources are balanced), or a group that is on both
+            sides of the split.
     """
 
-    def __init__(self, source: Artifact, *, balance: bool, seed: int) -> None:
+    def __init__(self, source: Artifact, *, balance: Balance, seed: int) -> None:
         self._splits = {split: _rows(source, split) for split in ("train", "tune", "heldout")}
         self._balance = balance
         self._seed = seed
         for split in ("train", "tune"):
             _check_classes(split, self._splits[split])
+        if balance == "source":
+            _check_sources(self._splits["train"])
         _check_groups(self._splits)
 
     def job(self, model: RewardModel) -> Fit:
         """Return what the fitting loop needs."""
         rows = self._splits["train"]
         texts = [model.backbone.read(row.prompt, row.completion) for row in rows]
-        weights = class_weights([row.label for row in rows]) if self._balance else {True: 1.0, False: 1.0}
-        units = [Unit(row.id, len(text), weight=weights[row.label]) for row, text in zip(rows, texts, strict=True)]
+        weights = row_weights(rows, self._balance)
+        units = [Unit(row.id, len(text), weight=weight) for row, text, weight in zip(rows, texts, weights, strict=True)]
 
         def loss_sum(part: list[int]) -> Tensor:
             logits = model.raw([texts[i] for i in part])
@@ -61,15 +66,20 @@ class LabeledTeacher:
     def finished(self, model: RewardModel) -> RewardModel:
         """Return the model with the temperature that makes the tune labels most likely."""
         tune = self._splits["tune"]
-        temperature = fit_temperature(_log_odds(model, tune), _labels(tune))
+        weights = row_weights(tune, self._balance)
+        temperature = fit_temperature(_log_odds(model, tune), _labels(tune), weights=weights)
         return RewardModel(model.backbone, model.heads, replace(model.scale, temperature=temperature))
 
     def judge(self, model: RewardModel) -> dict[str, Any]:
-        """Return AUC over all held-out rows with its interval, AUC per source, and calibration error before and after."""
+        """Return AUC over all held-out rows with its interval, AUC per source, and calibration error before and after.
+
+        The calibration error weighs rows as the training did.
+        """
         split = "heldout" if self._splits["heldout"] else "tune"
         rows = self._splits[split]
         odds, labels = torch.tensor(_log_odds(model, rows), dtype=torch.float64), _labels(rows)
         groups = [row.group or row.id for row in rows]
+        weights = row_weights(rows, self._balance)
         auc = clustered_auc(odds.tolist(), labels, groups, seed=derive_seed(self._seed, STAGE, "auc"))
         return {
             "measured_on": split,
@@ -78,10 +88,8 @@ class LabeledTeacher:
             "auc_low": auc.low,
             "auc_high": auc.high,
             "auc_by_source": _auc_by_source(rows, odds.tolist()),
-            "calibration_error_before": expected_calibration_error(odds.sigmoid().tolist(), labels),
-            "calibration_error": expected_calibration_error(
-                (odds / model.scale.temperature).sigmoid().tolist(), labels
-            ),
+            "calibration_error_before": _calibration_error(odds, labels, weights),
+            "calibration_error": _calibration_error(odds / model.scale.temperature, labels, weights),
             "temperature": model.scale.temperature,
         }
 
@@ -93,10 +101,22 @@ class LabeledTeacher:
             yield row.model_copy(update={"meta": row.meta | {"score": score, "probability_unwanted": chance}})
 
 
-def class_weights(labels: Sequence[bool]) -> dict[bool, float]:
-    """Return the weight of each class such that both weigh the same and the mean weight of a row is 1: N / (2 N_class)."""
-    counts = Counter(labels)
-    return {label: len(labels) / (2 * count) for label, count in counts.items()}
+def row_weights(rows: Sequence[LabeledText], balance: Balance) -> list[float]:
+    """Return the weight of each row.
+
+    class    N / (2 N_class)                     both classes weigh the same, a row weighs 1 on average
+    source   N_source / (2 N_source_and_class)   the same within each source
+    none     1
+    """
+    if balance == "none":
+        return [1.0] * len(rows)
+    source = [row.source if balance == "source" else None for row in rows]
+    sizes, counts = Counter(source), Counter(zip(source, _labels(rows), strict=True))
+    return [sizes[of] / (2 * counts[of, row.label]) for of, row in zip(source, rows, strict=True)]
+
+
+def _calibration_error(odds: Tensor, labels: Sequence[bool], weights: Sequence[float]) -> float:
+    return expected_calibration_error(odds.sigmoid().tolist(), labels, weights=weights)
 
 
 def _rows(source: Artifact, split: str) -> list[LabeledText]:
@@ -111,6 +131,17 @@ def _check_classes(split: str, rows: Sequence[LabeledText]) -> None:
             f"a classifier needs rows of both classes in {split}.labeled; found {len(rows)} rows",
             fix="give the data stage labeled texts of both classes and a tune split",
         )
+
+
+def _check_sources(rows: Sequence[LabeledText]) -> None:
+    found = {(row.source, row.label) for row in rows}
+    for source, label in sorted(found, key=str):
+        if (source, not label) not in found:
+            raise DataError(
+                f"train.labeled: the rows of source {source or 'unnamed'!r} are all {'wanted' if label else 'unwanted'}",
+                field="label",
+                fix="balance = 'source' needs both classes in each source; with balance = 'class' sources may have one",
+            )
 
 
 def _check_groups(splits: dict[str, list[LabeledText]]) -> None:

@@ -223,14 +223,17 @@ def clustered_auc(
     return Estimate(value, float(low), float(high), len(wanted), size)
 
 
-def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 10) -> float:
-    """Return the gap between stated and seen probability, averaged over equally wide bins by their number of rows.
+def expected_calibration_error(
+    probabilities: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None, bins: int = 10
+) -> float:
+    """Return the gap between stated and seen probability, averaged over equally wide bins by the weight of their rows.
 
-        ECE = sum_b (n_b / N) |mean label in b - mean probability in b|
+        ECE = sum_b |sum_(i in b) w_i (y_i - p_i)| / sum_i w_i
 
     Args:
         probabilities: [N] of the wanted class, in [0, 1]; 1 falls into the last bin.
         labels: [N], truth values.
+        weights: [N], above 0; none: every row weighs the same.
         bins: number of bins on [0, 1].
 
     Source: Naeini et al. 2015, for two classes.
@@ -239,19 +242,21 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, b
     numbers = _rows(probabilities, wanted)
     if numbers.min() < 0 or numbers.max() > 1:
         raise DataError("probabilities must lie in [0, 1]")
+    weight = _weights(weights, wanted)
     place = np.minimum((numbers * bins).astype(int), bins - 1)
-    gaps = np.bincount(place, weights=wanted - numbers, minlength=bins)
-    return float(np.abs(gaps).sum() / len(numbers))
+    gaps = np.bincount(place, weights=weight * (wanted - numbers), minlength=bins)
+    return float(np.abs(gaps).sum() / weight.sum())
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the temperature t that makes sigmoid(logit / t) the most likely, searched in [0.01, 100].
 
-        minimise  - sum_i  y_i log sigmoid(l_i / t) + (1 - y_i) log sigmoid(-l_i / t)
+        minimise  - sum_i  w_i (y_i log sigmoid(l_i / t) + (1 - y_i) log sigmoid(-l_i / t))
 
     Args:
         logits: [N] of the wanted class, natural log odds.
         labels: [N], truth values or probabilities in [0, 1].
+        weights: [N], above 0; none: every row weighs the same.
 
     Source: Guo et al. 2017, for two classes.
     """
@@ -260,10 +265,11 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     wanted = np.asarray(labels, dtype=np.float64)
     numbers = _rows(logits, wanted)
+    weight = _weights(weights, wanted)
 
     def loss(log_temperature: float) -> float:
         scaled = numbers / np.exp(log_temperature)
-        return float(-(wanted * log_expit(scaled) + (1 - wanted) * log_expit(-scaled)).mean())
+        return float(-(weight * (wanted * log_expit(scaled) + (1 - wanted) * log_expit(-scaled))).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded").x))
 
@@ -321,6 +327,16 @@ def _rows(values: ArrayLike, clusters: Clusters) -> Floats:
         raise DataError(f"expected one label or cluster per row and at least one row: {numbers.shape}, {len(clusters)}")
     if not np.isfinite(numbers).all():
         raise DataError("a value is not finite; leave such rows out before")
+    return numbers
+
+
+def _weights(weights: ArrayLike | None, rows: Floats) -> Floats:
+    """Return one weight per row, checked; 1 each where none are given."""
+    if weights is None:
+        return np.ones(len(rows))
+    numbers = _rows(weights, rows)
+    if numbers.min() <= 0:
+        raise DataError("weights must be above 0; leave rows that shall not count out before")
     return numbers
 
 

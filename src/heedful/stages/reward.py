@@ -13,7 +13,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 2
+VERSION = 3
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data"), required=False),
     "labeled": InputSpec(stages=("data",), required=False),
@@ -68,8 +68,9 @@ class Config(StageConfig):
     """Tokens per forward at most; changes memory and speed, not the result (beyond rounding)."""
     centering: float = Field(default=0.0, ge=0)
     """`pairwise`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
-    balance: bool = True
-    """`classifier`: both classes weigh the same in the loss, however many rows they have."""
+    balance: Literal["class", "source", "none"] = "class"
+    """`classifier`: `class`: both classes weigh the same in loss and calibration, however many rows they have; `source`: also
+    within each source, so that where a text comes from says nothing about its class; `none`: every row weighs the same."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Optimizer steps between two saves of the whole state."""
 

@@ -223,6 +223,20 @@ def test_temperature_of_two_logits_in_closed_form() -> None:
     assert fit_temperature([2.0], [0.75]) == pytest.approx(2 / math.log(3), abs=OPTIMISER)
 
 
+def test_a_weight_of_two_is_a_row_given_twice() -> None:
+    odds, labels = [2.0, 1.5, -2.0, 0.5, -0.3], [1, 0, 0, 1, 1]
+    twice = [0, 0, 1, 2, 2, 3, 4]
+    weights = [2, 1, 2, 1, 1]
+    repeated = [odds[i] for i in twice], [labels[i] for i in twice]
+    assert fit_temperature(odds, labels, weights=weights) == pytest.approx(fit_temperature(*repeated), abs=OPTIMISER)
+    chances = [1 / (1 + math.exp(-x)) for x in odds]
+    expected = expected_calibration_error([chances[i] for i in twice], repeated[1])
+    assert expected_calibration_error(chances, labels, weights=weights) == pytest.approx(expected, abs=FP64)
+    for bad in ([1, 1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1, math.nan]):
+        with pytest.raises(DataError):
+            fit_temperature(odds, labels, weights=bad)
+
+
 def test_distinct_by_hand() -> None:
     # Bigrams: (a b) (b a) (a b) | (b a) (a c): 3 kinds of 5.
     assert distinct_n(["a b A b", "b a c"]) == 3 / 5

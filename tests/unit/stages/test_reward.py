@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
-from heedful.engines.classifying import class_weights
+from heedful.engines.classifying import Balance, row_weights
 from heedful.engines.pairwise import pair_loss_sum, tasks
 from heedful.engines.reward_fitting import freeze_first
 from heedful.errors import ConfigError, DataError, ModelError
@@ -222,10 +223,11 @@ def test_frozen_layers_do_not_move(tmp_path: Path, preferences: Artifact) -> Non
         freeze_first(model_of("encoder").backbone.model, 3)
 
 
-def classifier(tmp_path: Path, **files: Any) -> Artifact:
+def classifier(tmp_path: Path, *, balance: Balance = "class", **files: Any) -> Artifact:
     source = artifact_of(tmp_path / "l", "data", **files)
     backbone = {"source": str(encoder_folder(tmp_path))}
-    return run_stage(reward, reward.Config(mode="classifier", backbone=backbone, **FAST), {"labeled": source}, tmp_path)  # type: ignore[arg-type]
+    config = reward.Config(mode="classifier", balance=balance, backbone=backbone, **FAST)  # type: ignore[arg-type]
+    return run_stage(reward, config, {"labeled": source}, tmp_path)
 
 
 def test_a_classifier_learns_and_tells_auc_per_source_and_calibration(tmp_path: Path) -> None:
@@ -293,10 +295,36 @@ def test_a_pickled_classifier_is_read_only_where_it_is_allowed(tmp_path: Path, s
     assert (pretrained(folder, samples, tmp_path / "read", allow_pickle=True).path / "model").is_dir()
 
 
+def of_source(source: str, wanted: int, unwanted: int) -> list[LabeledText]:
+    rows = labeled(wanted + unwanted, source)
+    return [row.model_copy(update={"source": source, "label": i < wanted}) for i, row in enumerate(rows)]
+
+
 def test_balanced_classes_weigh_the_same() -> None:
-    weights = class_weights([True] * 9 + [False])
-    assert weights[True] * 9 == pytest.approx(weights[False] * 1)
-    assert (weights[True] * 9 + weights[False]) / 10 == pytest.approx(1.0)
+    # By hand: 12 rows, 9 + 1 wanted; 12 / (2 * 10) and 12 / (2 * 2).
+    rows = of_source("a", 9, 1) + of_source("b", 1, 1)
+    assert row_weights(rows, "class") == [0.6] * 9 + [3.0, 0.6, 3.0]
+    assert row_weights(rows, "source") == [10 / 18] * 9 + [5.0, 1.0, 1.0]
+    assert row_weights(rows, "none") == [1.0] * 12
+
+
+@pytest.mark.parametrize("balance", ["class", "source"])
+def test_where_sources_are_balanced_knowing_only_the_source_is_no_help(balance: Balance) -> None:
+    """A scorer of sources loses more than one that says 1/2 always (log 2 per row)."""
+    rows = of_source("tweets", 1, 8) + of_source("comments", 8, 1)
+    weights = torch.tensor(row_weights(rows, balance))
+    odds = torch.tensor([-1.0 if row.source == "tweets" else 1.0 for row in rows])
+    labels = torch.tensor([float(row.label) for row in rows])
+    loss = (weights * functional.binary_cross_entropy_with_logits(odds, labels, reduction="none")).mean()
+    assert (loss > math.log(2)) == (balance == "source")
+
+
+def test_a_source_of_one_class_cannot_be_balanced(tmp_path: Path) -> None:
+    train, tune = of_source("tweets", 0, 8) + of_source("comments", 8, 8), of_source("comments", 4, 4)
+    with pytest.raises(DataError, match=r"'tweets' are all unwanted.*both classes in each source"):
+        classifier(tmp_path, balance="source", train__labeled=train, tune__labeled=tune)
+    artifact = classifier(tmp_path / "class", balance="class", train__labeled=train, tune__labeled=tune)
+    assert (artifact.path / "model").is_dir()
 
 
 def test_labels_that_cannot_be_learned_from(tmp_path: Path) -> None:
