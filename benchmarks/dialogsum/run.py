@@ -76,7 +76,7 @@ def decoder_start() -> dict[str, Any]:
             f"{folder}: the pretrained decoder is not there; run with --only t5-insulting t5-clean classifiers"
         )
     # It was trained on sequences of 256 tokens.
-    return {"model": str(folder), "epochs": 1, "max_tokens": 256, "optimizer": {"lr": 1e-3}}
+    return {"model": str(folder), "epochs": 1, "minibatch_rows": 16, "max_tokens": 256, "optimizer": {"lr": 1e-3}}
 
 
 def policy_rows(variant: str, finished: Run) -> list[dict[str, Any]]:
