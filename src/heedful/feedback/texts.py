@@ -1,0 +1,36 @@
+"""Prompts and completions, between the records and the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from heedful.feedback.tables import Completion
+from heedful.records.types import Prompt
+
+_PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
+
+
+def to_json(prompt: Prompt) -> Any:
+    """Return a prompt as the table holds it: text, or a list of turns."""
+    return _PROMPT.dump_python(prompt, mode="json")
+
+
+def to_prompt(stored: Any) -> Prompt:
+    """Return a prompt as records hold it."""
+    return _PROMPT.validate_python(stored)
+
+
+def completions_of(s: Session, task_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Return task id to completion id to text, for up to some hundred tasks; ids in the order in which they were added."""
+    found: dict[int, dict[str, str]] = {}
+    columns = (Completion.task_id, Completion.key, Completion.text)
+    for task_id, key, text in s.execute(
+        select(*columns).where(Completion.task_id.in_(task_ids)).order_by(Completion.id)
+    ):
+        found.setdefault(task_id, {})[key] = text
+    return found
