@@ -104,13 +104,17 @@ class TransactionPerJob:
         self._name = name
 
     def write(self, job: Callable[[Session], T]) -> T:
-        """Run a job in a transaction, again where PostgreSQL gave up on it because of another one."""
+        """Run a job in a transaction, again where PostgreSQL gave up on it because of another one.
+
+        A key that is there already is tried once more: another job may have written it while this one was running, and then this
+        one finds it.
+        """
         for attempt in range(TRIES):
             try:
                 with Session(self._engine, expire_on_commit=False) as session, session.begin():
                     result = job(session)
             except (DBAPIError, NoConnection) as error:
-                if attempt == TRIES - 1 or not _collided(error):
+                if attempt == TRIES - 1 or not _collided(error, first=attempt == 0):
                     raise _explained(self._name, error) from error
                 # Two that collided must not meet again; the jitter needs no seed, as nothing stored depends on it.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
@@ -197,9 +201,10 @@ def _open_postgresql(url: URL) -> Database:
     return Database(reader, TransactionPerJob(writer, name), name)
 
 
-def _collided(error: Exception) -> bool:
-    """Return True for a serialization failure or a deadlock."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in ("40001", "40P01")
+def _collided(error: Exception, *, first: bool) -> bool:
+    """Return True for a serialization failure or a deadlock, and the first time for a key that is there already."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state in ("40001", "40P01") or (first and state == "23505")
 
 
 def _explained(name: str, error: DBAPIError | NoConnection) -> Exception:
