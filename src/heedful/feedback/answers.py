@@ -195,6 +195,8 @@ def _write(
     s: Session, latest: Response | None, lease: Lease, sent: Submission, answer: Answer, now: datetime
 ) -> Response:
     """Write the next revision: over the latest where that is a draft, otherwise as a row of its own."""
+    # Asked first: a query in between would send half of the row to the database, and what is sent cannot be changed.
+    version = version_read(s, lease.user_id, lease.project_id)
     lease.revision += 1
     row = latest if latest is not None and latest.state == "draft" else Response()
     row.task_id, row.user_id, row.project_id = lease.task_id, lease.user_id, lease.project_id
@@ -203,7 +205,7 @@ def _write(
     row.state, row.surplus = sent.state, sent.state != "draft" and lease.state == "surplus"
     row.answer, row.reason = answer.model_dump(mode="json"), sent.reason
     row.active_ms, row.wall_ms, row.events = sent.active_ms, sent.wall_ms, list(sent.events)
-    row.instructions_version = version_read(s, lease.user_id, lease.project_id)
+    row.instructions_version = version
     row.displayed_order = lease.displayed_order
     row.created = now
     s.add(row)

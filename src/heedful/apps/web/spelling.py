@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 from heedful.rendering.wording import visible
 
 _LAYOUT = "\n\t"
+_BRACKETS = "[]"
 
 
 def spelled(text: str) -> Markup:
@@ -16,7 +17,7 @@ def spelled(text: str) -> Markup:
     escaped = str(escape(text))
     if hidden:
         # None of these characters stands in escaped markup, so no markup can be broken here.
-        badges = {ord(mark): f'<span class="badge">{escape(name)}</span>' for mark, name in hidden.items()}
+        badges = {ord(mark): f'<span class="badge">{escape(name.strip(_BRACKETS))}</span>' for mark, name in hidden.items()}
         escaped = escaped.translate(badges)
     return Markup(escaped)
 
