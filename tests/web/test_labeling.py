@@ -128,7 +128,9 @@ def test_two_tabs_end_in_a_choice_and_either_choice_is_stored(site, at_work):
     from html import unescape
     from re import findall
 
-    hidden = {name: unescape(value) for name, value in findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', conflict.text)}
+    hidden = {
+        name: unescape(value) for name, value in findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', conflict.text)
+    }
     assert visitor.post(f"/tasks/{task}", hidden).status_code == 303
     (now,) = site.rankings(project_id)
     assert now.ranking == tuple(reversed(kept.ranking))
@@ -205,7 +207,9 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "fields", "wanted"), MODES, ids=[f"{mode}-{at}" for at, (mode, *_) in enumerate(MODES)])
+@pytest.mark.parametrize(
+    ("mode", "fields", "wanted"), MODES, ids=[f"{mode}-{at}" for at, (mode, *_) in enumerate(MODES)]
+)
 def test_other_ways_of_asking(site, mode, fields, wanted):
     import json
 

@@ -71,7 +71,7 @@ def labelers(s: Session, project_id: int) -> list[Labeler]:
         .group_by(Lease.user_id)
     )
     spent = {user_id: (int(total or 0), last) for user_id, total, last in s.execute(times)}
-    skipped: dict[int, int] = dict(s.execute(skips).tuples().all())
+    skipped: dict[int, int] = {row[0]: row[1] for row in s.execute(skips)}
     reasons = _reasons(s, project_id)
     return [_labeler(each, spent, skipped, reasons) for each in members(s, project_id)]
 
@@ -136,7 +136,7 @@ def tasks(s: Session, project_id: int, state: str, contains: str, page: int) -> 
     rows = s.scalars(query.order_by(Task.id).offset((page - 1) * PAGE).limit(PAGE + 1)).all()
     ids = [row.id for row in rows]
     counted = select(Lease.task_id, func.count()).where(Lease.task_id.in_(ids), Lease.state == "skipped")
-    skipped: dict[int, int] = dict(s.execute(counted.group_by(Lease.task_id)).tuples().all())
+    skipped: dict[int, int] = {row[0]: row[1] for row in s.execute(counted.group_by(Lease.task_id))}
     return [_task_row(row, skipped.get(row.id, 0)) for row in rows[:PAGE]], len(rows) > PAGE
 
 

@@ -17,7 +17,9 @@ def spelled(text: str) -> Markup:
     escaped = str(escape(text))
     if hidden:
         # None of these characters stands in escaped markup, so no markup can be broken here.
-        badges = {ord(mark): f'<span class="badge">{escape(name.strip(_BRACKETS))}</span>' for mark, name in hidden.items()}
+        badges = {
+            ord(mark): f'<span class="badge">{escape(name.strip(_BRACKETS))}</span>' for mark, name in hidden.items()
+        }
         escaped = escaped.translate(badges)
     return Markup(escaped)
 
