@@ -58,7 +58,9 @@ class Site:
         about = {"name": f"p-{uuid.uuid4().hex[:8]}", "title": "Helpfulness", "criterion": "Rank them.", **settings}
         new = projects.NewProject.model_validate({"instructions": "Read *first*.", **about})
         rows = [
-            tasks.NewTask(key=f"t{at}", prompt=prompt, completions={f"t{at}-c{i}": text for i, text in enumerate(texts)})
+            tasks.NewTask(
+                key=f"t{at}", prompt=prompt, completions={f"t{at}-c{i}": text for i, text in enumerate(texts)}
+            )
             for at, prompt in enumerate(prompts)
         ]
 

@@ -17,7 +17,7 @@ from heedful.records.types import Ranking
 Fault = Literal["random", "reversed", "other criterion", "as displayed", "length habit", "nobody bad"]
 Floats = NDArray[np.float64]
 
-LABELERS = tuple("anna ben cleo dan eva finn gus bad".split())
+LABELERS = ("anna", "ben", "cleo", "dan", "eva", "finn", "gus", "bad")
 COMPLETIONS, OVERLAP = 4, 3
 TASKS_EACH = 50
 REPEATS = 12

@@ -1,14 +1,14 @@
 """Why a labeler was flagged: causes that can be told apart, the more certain ones first.
 
-    reversed          disagrees more than chance does, and turned round would be as good as the others
     as displayed      follows the order on the screen, which was random
     length habit      follows the length of the completions, unlike others on the same tasks
+    reversed          disagrees more than chance does, and turned round would be as good as the others
     other criterion   follows the answers to another criterion, unlike others on the same tasks; or near chance with the
                       others, but steady when a task comes again
     random/spam       near chance with the others, and not steady when a task comes again (or nothing came again)
     unclear           none of these
 
-Every cause but the last two rests on a test at the 1 % level: it is read as an accusation.
+A cause rests on a test at the 1 % level: it is read as an accusation. That somebody is steady excuses, and 5 % will do.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from heedful.records.types import Ranking
 Diagnosis = Literal["reversed", "as displayed", "length habit", "other criterion", "random/spam", "unclear"]
 
 _SIGNIFICANT = 0.01
+_STEADY = 0.05
 _HABIT = 0.5
 """Mean tau-b with length from which a labeler "goes by length"; careful labelers on real data stay well below."""
 _CHANCE = (0.45, 0.55)
@@ -39,7 +40,7 @@ _REASONS: dict[Diagnosis, str] = {
     "reversed": "The ranks look reversed (worst first); turned round they would agree on {turned:.0%}.",
     "as displayed": "The answers follow the order in which the completions were shown, as if submitted unchanged.",
     "length habit": "The ranks follow the length of the completions much more than those of others on the same tasks.",
-    "other criterion": "The labeler is steady when a task comes again, but by another criterion than the others.",
+    "other criterion": "The answers are steady when a task comes again: another criterion, or misread instructions.",
     "random/spam": "That is what clicking at random gives.",
     "unclear": "The cause is not clear: perhaps another criterion, or carelessness in part of the tasks.",
 }
@@ -93,13 +94,14 @@ def likely_cause(test: LabelerTest, tasks: Sequence[Sequence[Ranking]], known: C
     own = [answer for answers in tasks for answer in answers if answer.labeler == test.labeler]
     if test.failed == "display":
         return _cause("as displayed")
-    if _looks_reversed(test, minimum_gap):
-        return _cause("reversed", turned=1 - (test.s2.value if test.s2 else 0.0))
     if _follows_display(own):
         return _cause("as displayed")
     shared = _shared(test.labeler, tasks)
-    if _goes_by_length(shared):
+    # Somebody who reverses may seem to go by length; what explains more of the answers is named.
+    if _goes_by_length(shared, at_least=abs(test.similarity.value) if test.similarity else 0.0):
         return _cause("length habit")
+    if _looks_reversed(test, minimum_gap):
+        return _cause("reversed", turned=1 - (test.s2.value if test.s2 else 0.0))
     other = _other_criterion(shared, known)
     if other is not None:
         return Cause("other criterion", f"The ranks follow '{other}' more than those of others on the same tasks.")
@@ -148,7 +150,7 @@ def _shared(labeler: str, tasks: Sequence[Sequence[Ranking]]) -> list[_Shared]:
     return found
 
 
-def _goes_by_length(shared: Sequence[_Shared]) -> bool:
+def _goes_by_length(shared: Sequence[_Shared], *, at_least: float) -> bool:
     """Return True when the labeler's ranks follow length strongly, and unlike those of others who did the same
     tasks."""
     scores = [np.array([_length_habit(answer) for answer in task.answers]) for task in shared]
@@ -156,7 +158,7 @@ def _goes_by_length(shared: Sequence[_Shared]) -> bool:
     if not scores:
         return False
     own = float(np.mean([task[slot] for task, slot in zip(scores, slots, strict=True)]))
-    return abs(own) >= _HABIT and within_task_test(scores, slots).two_sided <= _SIGNIFICANT
+    return abs(own) >= max(_HABIT, at_least) and within_task_test(scores, slots).two_sided <= _SIGNIFICANT
 
 
 def _length_habit(answer: Ranking) -> float:
@@ -197,7 +199,7 @@ def _is_steady(labeler: str, own: Sequence[Ranking], known: Clues) -> bool:
     if not usable:
         return False
     levels = [_levels(first[one.task_id]) for one in usable]
-    return displayed_order_test(levels, [_untied(one) for one in usable])[1] <= _SIGNIFICANT
+    return displayed_order_test(levels, [_untied(one) for one in usable])[1] <= _STEADY
 
 
 def _untied(answer: Ranking) -> NDArray[np.int64]:

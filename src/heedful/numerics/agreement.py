@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heedful.numerics.rankings import Item, WeakOrder
-from heedful.numerics.statistics import Estimate, clustered_ratio
+from heedful.numerics.statistics import Clusters, Estimate, clustered_ratio
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -179,6 +179,36 @@ def alpha_of_coincidences(met: Floats, *, metric: Literal["nominal", "ordinal"])
     distance = _ordinal_distance(totals) if metric == "ordinal" else 1 - np.eye(len(totals))
     expected = (np.outer(totals, totals) * distance).sum() / (totals.sum() - 1)
     return float(1 - (met * distance).sum() / expected)
+
+
+def krippendorff_interval(
+    ratings: Floats, clusters: Clusters, *, metric: Literal["nominal", "ordinal"], seed: int, draws: int = 2000
+) -> Estimate | None:
+    """Return `krippendorff_alpha`; its interval resamples whole clusters of units.
+
+    Args:
+        ratings: [labelers, units], NaN = not rated.
+        clusters: [units], what is drawn together: the task of each completion.
+
+    Returns:
+        `n` counts units with two ratings or more. None where alpha is not defined; resamples without one are left out.
+    """
+    rated = (~np.isnan(ratings)).sum(axis=0) > 1
+    value = krippendorff_alpha(ratings, metric=metric)
+    if value is None:
+        return None
+    values = np.unique(ratings[:, rated][~np.isnan(ratings[:, rated])])
+    counts = (ratings[:, rated][:, :, None] == values).sum(axis=0).astype(np.float64)
+    numbers: dict[object, int] = {}
+    place = [numbers.setdefault(clusters[unit], len(numbers)) for unit in np.flatnonzero(rated).tolist()]
+    met = np.zeros((len(numbers), len(values), len(values)))
+    for cluster, unit in zip(place, counts, strict=True):
+        met[cluster] += coincidences(unit[None])
+    rng = np.random.default_rng(seed)
+    drawn = [met[rng.integers(0, len(met), len(met))].sum(axis=0) for _ in range(draws)]
+    alphas = [alpha for one in drawn if (alpha := alpha_of_coincidences(one, metric=metric)) is not None]
+    low, high = np.quantile(alphas, [0.025, 0.975]) if alphas else (value, value)
+    return Estimate(value, float(low), float(high), int(rated.sum()), len(met))
 
 
 def _ordinal_distance(totals: Floats) -> Floats:

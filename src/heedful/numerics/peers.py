@@ -75,15 +75,29 @@ class PeerTests:
     p: Floats
     z: Floats
     q: Floats
-    two_sided: Floats
     compared: Compared
+    null: Null
 
     def or_earlier(self, earlier: PeerTests) -> PeerTests:
         """Return the same with the earlier p-values of labelers who have too few tasks left for any."""
         none = self.kept & np.isnan(self.p)
-        names = ("p", "z", "q", "two_sided")
-        filled = {name: np.where(none, getattr(earlier, name), getattr(self, name)) for name in names}
+        filled = {name: np.where(none, getattr(earlier, name), getattr(self, name)) for name in ("p", "z", "q")}
         return replace(self, **filled)
+
+    def two_sided(self, wanted: Bools) -> Floats:
+        """Return the two-sided p-values of some labelers with enough tasks, [labelers]; NaN for all others."""
+        wanted = wanted & self.null.enough
+        found = two_sided_tails([part.of(wanted) for part in self.null.parts], self.null.seen)
+        return np.where(wanted, found, np.nan)
+
+
+class Null(NamedTuple):
+    """What each labeler's sum of similarities would consist of if labelers could be swapped; what it is; who has enough
+    tasks to be tested."""
+
+    parts: list[Terms]
+    seen: Floats
+    enough: Bools
 
 
 class Compared(NamedTuple):
@@ -120,6 +134,7 @@ def peer_tests(cohort: Cohort, kept: Bools, *, minimum_tasks: int) -> PeerTests:
     tested = counted([_with_others(one, 2) for one in found])
     enough = kept & (tested >= max(1, minimum_tasks))
     parts, seen = _null(found, owners, size)
+    p = np.where(enough, lower_tails([part.of(enough) for part in parts], seen), np.nan)
     peers_s2, gap = _agreement(found, owners, size)
     return PeerTests(
         kept=kept,
@@ -128,17 +143,12 @@ def peer_tests(cohort: Cohort, kept: Bools, *, minimum_tasks: int) -> PeerTests:
         constant=counted([block.constant() & kept[block.labelers] for block in cohort.blocks]),
         peers_s2=peers_s2,
         gap=gap,
+        p=p,
         z=np.where(enough, _distance(parts, seen), np.nan),
+        q=adjusted(p),
         compared=_compared(found, owners, size),
-        **_p_values(parts, seen, enough),
+        null=Null(parts, seen, enough),
     )
-
-
-def _p_values(parts: Sequence[Terms], seen: Floats, enough: Bools) -> dict[str, Floats]:
-    """Return p, q and two_sided of the labelers with enough tasks."""
-    wanted = [part.of(enough) for part in parts]
-    p = np.where(enough, lower_tails(wanted, seen), np.nan)
-    return {"p": p, "q": adjusted(p), "two_sided": np.where(enough, two_sided_tails(wanted, seen), np.nan)}
 
 
 def _with_others(one: Evidence, others: int) -> Bools:

@@ -90,12 +90,16 @@ class Terms(NamedTuple):
     """[T, k], their probabilities; 0 = no such value."""
 
     def blocks(self) -> Iterator[tuple[Ints, Floats, Floats, Floats]]:
-        """Yield owners, counts, values and weights of a bounded number of rows at a time."""
+        """Yield owners [m], counts [m], values [k, m] and weights [k, m] of a bounded number of rows at a time.
+
+        Few values and many rows: sums over the first axis are the fast ones.
+        """
         rows = max(1, _CELLS // self.values.shape[1])
+        values, weights = np.ascontiguousarray(self.values.T), np.ascontiguousarray(self.weights.T)
         for start in range(0, len(self.owners), rows):
             part = slice(start, start + rows)
             table = self.table[part]
-            yield self.owners[part], self.counts[part], self.values[table], self.weights[table]
+            yield self.owners[part], self.counts[part], values[:, table], weights[:, table]
 
     def of(self, wanted: Bools) -> Terms:
         """Return the rows of some owners."""
@@ -228,18 +232,21 @@ def _solve(parts: Sequence[Terms], x: Floats, inner: Bools) -> Floats:
     """Return where K' is x: Newton's method, kept between bounds that close in (K' grows)."""
     theta = np.zeros(len(x))
     low, high = np.full(len(x), -np.inf), np.full(len(x), np.inf)
+    left = inner
     for _ in range(50):
-        found = _cumulants(parts, theta)
-        off = np.where(inner, found.first - x, 0.0)
+        found = _cumulants([part.of(left) for part in parts], theta)
+        off = np.where(left, found.first - x, 0.0)
         spread = np.sqrt(np.maximum(found.second, 1e-300))
-        if bool((np.abs(off) <= 1e-7 * spread).all()):
+        # Whoever has arrived stays: the next rounds are for the few that are far out.
+        left = np.abs(off) > 1e-7 * spread
+        if not left.any():
             break
         low, high = np.where(off < 0, theta, low), np.where(off > 0, theta, high)
         with np.errstate(invalid="ignore"):
             step = np.clip(off / spread**2, -3 / spread, 3 / spread)
             middle = np.where(np.isfinite(low + high), (low + high) / 2, theta - step)
         newton = theta - step
-        theta = np.where((newton > low) & (newton < high), newton, middle)
+        theta = np.where(left, np.where((newton > low) & (newton < high), newton, middle), theta)
     return theta
 
 
@@ -248,14 +255,13 @@ def _cumulants(parts: Sequence[Terms], theta: Floats) -> _Cumulants:
     value, first, second = np.zeros(size), np.zeros(size), np.zeros(size)
     for part in parts:
         for owners, counts, values, weights in part.blocks():
-            tilt = values * theta[owners][:, None]
-            tilt = np.where(weights > 0, tilt, -np.inf)
-            top = tilt.max(axis=1, keepdims=True)
+            tilt = np.where(weights > 0, values * theta[owners], -np.inf)
+            top = tilt.max(axis=0)
             mass = weights * np.exp(tilt - top)
-            total = mass.sum(axis=1)
-            mean = (mass * values).sum(axis=1) / total
-            spread = (mass * np.square(values - mean[:, None])).sum(axis=1) / total
-            value += np.bincount(owners, counts * (np.log(total) + top[:, 0]), size)
+            total = mass.sum(axis=0)
+            mean = (mass * values).sum(axis=0) / total
+            spread = (mass * np.square(values - mean)).sum(axis=0) / total
+            value += np.bincount(owners, counts * (np.log(total) + top), size)
             first += np.bincount(owners, counts * mean, size)
             second += np.bincount(owners, counts * spread, size)
     return _Cumulants(value, first, second)

@@ -150,7 +150,8 @@ def _tests(
     cohort: Cohort, tests: PeerTests, shown: _Shown, wanted: Bools, failed: FailedTest | None, *, seed: int
 ) -> list[LabelerTest]:
     """Return what is known about some labelers, with the intervals of this round."""
-    return [_labeler_test(cohort, tests, shown, who, failed, seed) for who in _by_size(wanted, tests)]
+    two_sided = tests.two_sided(wanted)
+    return [_labeler_test(cohort, tests, shown, who, failed, seed, two_sided[who]) for who in _by_size(wanted, tests)]
 
 
 def _by_size(wanted: Bools, tests: PeerTests) -> Iterable[int]:
@@ -159,7 +160,13 @@ def _by_size(wanted: Bools, tests: PeerTests) -> Iterable[int]:
 
 
 def _labeler_test(
-    cohort: Cohort, tests: PeerTests, shown: _Shown, who: int, failed: FailedTest | None, seed: int
+    cohort: Cohort,
+    tests: PeerTests,
+    shown: _Shown,
+    who: int,
+    failed: FailedTest | None,
+    seed: int,
+    two_sided: float,
 ) -> LabelerTest:
     similarity, s2 = tests.compared.intervals(who, seed=seed)
     return LabelerTest(
@@ -172,7 +179,7 @@ def _labeler_test(
         peers_s2=_known(tests.peers_s2[who]),
         gap=_known(tests.gap[who]),
         p=_known(tests.p[who]),
-        two_sided=_known(tests.two_sided[who]),
+        two_sided=_known(two_sided),
         z=_known(tests.z[who]),
         q=_known(tests.q[who]),
         shown=_known(shown.tau[who]),
