@@ -52,6 +52,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/manage/projects/{project_id}/tasks"): MANAGED,
     ("POST", "/manage/projects/{project_id}/tasks"): Rule(401, 404, 404, 422),
     ("POST", "/manage/projects/{project_id}/instructions"): MANAGED_THEN_ON,
+    ("POST", "/manage/projects/{project_id}/open"): MANAGED_THEN_ON,
     ("POST", "/manage/projects/{project_id}/invite"): MANAGED,
     ("POST", "/manage/projects/{project_id}/members/{user_id}"): MANAGED_THEN_ON,
     ("POST", "/manage/projects/{project_id}/members/{user_id}/link"): MANAGED,

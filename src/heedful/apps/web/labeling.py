@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from heedful.apps.web import ordering, sheets
 from heedful.apps.web.access import LARGEST_ID, Anyone, Form, Id, Signed, Store, limit, now
+from heedful.apps.web.closing import is_open
 from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import page_words, skip_reasons
 from heedful.apps.web.problems import Problem, field_problem, not_found, wants_json
@@ -95,8 +96,8 @@ def next_task(
             return None
         state = member_state(s, project_id, who.user_id) or ""
         done = progress(s, project_id, who.user_id)
-        if state != "active":
-            return Desk(found, done, None, why=state)
+        if state != "active" or not is_open(s, project_id):
+            return Desk(found, done, None, why=state if state != "active" else "closed")
         task = next_assignment(s, project_id, who.user_id, moment, besides=after)
         if task is None:
             return Desk(found, done, None, why=why_nothing(s, project_id, who.user_id))

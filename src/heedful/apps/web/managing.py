@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from heedful.apps.web import overview
 from heedful.apps.web.access import Form, Id, Manager, Signed, Store, now
+from heedful.apps.web.closing import is_open, set_open
 from heedful.apps.web.completions import read_tasks
 from heedful.apps.web.downloads import EXPORTS, export_lines
 from heedful.apps.web.pages import page, words
@@ -53,7 +54,11 @@ TaskState = Literal["all", "open", "begun", "done", "skipped", "practice"]
 @router.get("")
 def projects(request: Request, who: Manager, store: Store) -> Response:
     """All projects."""
-    entries = store.read(lambda s: [Entry(each, progress(s, each.id, None), "active") for each in all_projects(s)])
+
+    def job(s: Session) -> list[Entry]:
+        return [Entry(each, progress(s, each.id, None), "active", is_open(s, each.id)) for each in all_projects(s)]
+
+    entries = store.read(job)
     return page(request, "manage.html.j2", entries=entries)
 
 
@@ -135,6 +140,7 @@ def dashboard(request: Request, project_id: Id, who: Manager, store: Store) -> R
             "project": found,
             "progress": so_far,
             "pace": overview.pace(s, project_id, so_far, moment),
+            "open": is_open(s, project_id),
             "people": overview.labelers(s, project_id),
             "mode": dict(mode_names(translate))[found.mode],
             "exports": export_names(translate, found.mode),
@@ -179,6 +185,14 @@ def change_instructions(project_id: Id, who: Manager, form: Signed, store: Store
     """Put a new version of the instructions in force."""
     text, moment = form.text("instructions", _LONGEST_TEXT), now()
     store.write(lambda s: new_instructions(s, project_id, text, moment, by=who.user_id))
+    return RedirectResponse(f"/manage/projects/{project_id}", 303)
+
+
+@router.post("/projects/{project_id}/open")
+def open_or_close(project_id: Id, who: Manager, form: Signed, store: Store) -> Response:
+    """Close a project, or open it again; logged."""
+    wanted, moment = form.text("open", 10) == "1", now()
+    store.write(lambda s: set_open(s, project_id, wanted, moment, by=who.user_id))
     return RedirectResponse(f"/manage/projects/{project_id}", 303)
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heedful.apps.web import api, labeling, managing, problems, visiting
+from heedful.apps.web.languages import LANGUAGES, translations
 from heedful.apps.web.pages import assets
 from heedful.apps.web.problems import not_found
 from heedful.apps.web.rates import Rate
@@ -28,6 +29,8 @@ def make_site(database: Database, *, secure: bool) -> FastAPI:
         database: the open store; the site does not close it.
         secure: True where browsers come by https (a TLS proxy stands in front): cookies are then bound to it.
     """
+    for language in LANGUAGES:
+        translations(language)  # a catalog that is missing is noticed here, not by a reader
     app = FastAPI(title="Heedful", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.database, app.state.secure = database, secure
     app.state.attempts, app.state.answers = Rate(*JOIN_ATTEMPTS), Rate(*ANSWERS)
