@@ -147,13 +147,16 @@ def _by_name(n: int) -> Ints:
 def _split_costs(before: Floats, tied: Floats) -> Floats:
     """Return what it costs to tie all of a group and to put it before all of a rest, [T, 2**n, 2**n].
 
-    Sums of small integers in floating point, which are exact, so that the matrix product is a fast one.
+    Added up one completion after the other: a matrix product would do the same, and on a busy machine wait for its threads.
     """
     members = _members(before.shape[1])
-    across: Floats = members @ before @ members.T
     # Each pair stands twice in the matrix; the diagonal is 0.
     within = ((members @ tied) * members).sum(axis=2) / 2
-    return np.asarray(across + within[:, :, None])
+    ahead = before @ members.T
+    found = np.repeat(within[:, :, None], len(members), axis=2)
+    for item, holds in enumerate(members.T):
+        found += holds[:, None] * ahead[:, item, None, :]
+    return found
 
 
 def _two_cheapest(table: Floats, n: int) -> tuple[Floats, Floats]:

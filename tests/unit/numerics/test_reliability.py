@@ -150,5 +150,3 @@ def test_q_is_benjamini_hochberg_over_labelers() -> None:
     # q of the k-th smallest of m: the least of p_j m / j over j >= k.
     expected = [min(p[j] * 4 / (j + 1) for j in range(k, 4)) for k in range(4)]
     assert [test.q for test in ordered] == pytest.approx(expected, abs=FP64)
-
-
