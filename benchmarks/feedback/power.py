@@ -23,12 +23,14 @@ TARGETS: dict[Fault, str] = {
 }
 KNOWN = ("rankings only", "with hidden repeats", "with answers to the other criterion")
 """What a project may have to name causes with."""
+NAMED = 300
+"""Projects whose causes are also asked for with more knowledge: that takes as long again as the flags."""
 RIGHT: dict[Fault, str] = {"random": "random/spam"}
 """The name of a fault, where it is not the fault's own."""
 
 
 class Outcome(NamedTuple):
-    """One project: who was flagged, and the cause named for the bad labeler under each kind of knowledge."""
+    """One project: who was flagged, and the cause named for the bad labeler by each kind of knowledge that was tried."""
 
     flagged: frozenset[str]
     causes: tuple[str, ...]
@@ -38,7 +40,7 @@ def cell(fault: Fault, projects: int, command: str) -> list[dict[str, Any]]:
     """Return the rows of one kind of labeler."""
     rng = np.random.default_rng([get_args(Fault).index(fault), 4])
     designs = [design(number) for number in range(DESIGNS)]
-    outcomes = [_outcome(project(fault, designs[i % DESIGNS], rng)) for i in range(projects)]
+    outcomes = [_outcome(project(fault, designs[i % DESIGNS], rng), every=i < NAMED) for i in range(projects)]
     what = f"{fault}, {TASKS_EACH} tasks each"
     if fault == "nobody bad":
         wrong = sum(bool(outcome.flagged) for outcome in outcomes)
@@ -48,10 +50,7 @@ def cell(fault: Fault, projects: int, command: str) -> list[dict[str, Any]]:
     return [
         _share(f"{what}: flagged", len(caught), projects, TARGETS[fault], command),
         _share(f"{what}: projects where a careful labeler is flagged", others, projects, NO_TARGET, command),
-        *(
-            _named(what, fault, known, [outcome.causes[i] for outcome in caught], command)
-            for i, known in enumerate(KNOWN)
-        ),
+        *(_named(what, fault, known, _causes(caught, i), command) for i, known in enumerate(KNOWN)),
     ]
 
 
@@ -68,16 +67,22 @@ def agreement(projects: int, command: str) -> list[dict[str, Any]]:
     return [row(name, found.value, found.low, found.high, "share of pairs", NO_TARGET, found.n, command)]
 
 
-def _outcome(one: Project) -> Outcome:
+def _outcome(one: Project, *, every: bool) -> Outcome:
     """Return what the flags say: the tests are the same whatever else is known, only the causes differ."""
     more: list[dict[str, Any]] = [{}, {"repeats": one.repeats}, {"other_criteria": {"the other": one.other_criterion}}]
-    first = flag_labelers(one.rankings, seed=0)
-    flagged = frozenset(report.labeler for report in first if report.flagged)
-    if "bad" not in flagged:
-        return Outcome(flagged, ())
-    reports = [first, *(flag_labelers(one.rankings, seed=0, **known) for known in more[1:])]
-    causes = tuple(next(str(r.diagnosis) for r in found if r.labeler == "bad") for found in reports)
-    return Outcome(flagged, causes)
+    causes: list[str] = []
+    flagged: frozenset[str] = frozenset()
+    for known in more if every else more[:1]:
+        reports = flag_labelers(one.rankings, seed=0, **known)
+        flagged = frozenset(report.labeler for report in reports if report.flagged)
+        causes += [str(report.diagnosis) for report in reports if report.labeler == "bad" and report.flagged]
+        if "bad" not in flagged:
+            break
+    return Outcome(flagged, tuple(causes))
+
+
+def _causes(caught: list[Outcome], knowledge: int) -> list[str]:
+    return [outcome.causes[knowledge] for outcome in caught if len(outcome.causes) > knowledge]
 
 
 def _named(what: str, fault: Fault, known: str, causes: list[str], command: str) -> dict[str, Any]:
