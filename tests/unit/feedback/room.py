@@ -22,7 +22,9 @@ def new_uuid() -> str:
 class Room:
     """A project on a store. `now` is the clock: tests move it as they like."""
 
-    def __init__(self, database: Database, *, tasks_wanted: int = 3, labelers: tuple[str, ...] = ("anna", "ben"), **settings: Any):
+    def __init__(
+        self, database: Database, *, tasks_wanted: int = 3, labelers: tuple[str, ...] = ("anna", "ben"), **settings: Any
+    ):
         self.database, self.now = database, NOW
         about = {"name": "summaries", "title": "Summaries", "criterion": "Which is better?", **settings}
         new = projects.NewProject.model_validate({"instructions": "Read first.", **about})
@@ -98,9 +100,7 @@ class Room:
     def set_state(self, name: str, state: projects.MemberState, reason: str = "a test") -> None:
         user = self.ids[name]
         self.database.write(
-            lambda s: projects.set_member_state(
-                s, self.project, user, state, by=None, reason=reason, now=self.now
-            )
+            lambda s: projects.set_member_state(s, self.project, user, state, by=None, reason=reason, now=self.now)
         )
 
     def rankings(self, **options: Any) -> list[Ranking]:

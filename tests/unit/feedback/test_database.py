@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -118,7 +117,9 @@ def test_jobs_that_wait_share_a_commit(tmp_path: Path) -> None:
 def test_nobody_hears_of_success_before_the_commit(database: Database) -> None:
     """Another connection sees the row as soon as `write` has returned."""
     with ThreadPoolExecutor(8) as pool:
-        seen = list(pool.map(lambda n: (database.write(add(f"user{n}")), f"user{n}" in database.read(names))[1], range(40)))
+        seen = list(
+            pool.map(lambda n: (database.write(add(f"user{n}")), f"user{n}" in database.read(names))[1], range(40))
+        )
     assert all(seen)
 
 
@@ -130,7 +131,7 @@ def test_durable_settings(database: Database) -> None:
         assert database.write(lambda s: s.scalar(text("PRAGMA synchronous"))) == 2
         assert database.write(lambda s: s.scalar(text("PRAGMA journal_mode"))) == "wal"
         assert database.write(lambda s: s.scalar(text("PRAGMA foreign_keys"))) == 1
-        assert os.stat(database.name).st_mode & 0o777 == 0o600
+        assert Path(database.name).stat().st_mode & 0o777 == 0o600
 
 
 def test_every_return_comes_after_an_fsync(tmp_path: Path) -> None:
@@ -146,18 +147,33 @@ def test_every_return_comes_after_an_fsync(tmp_path: Path) -> None:
         "    database.write(lambda s: add_user(s, f'u{n}', 'labeler', NOW)); os.write(2, b'acknowledged')\n"
     )
     log = tmp_path / "trace"
-    command = [strace, "-f", "-e", "trace=fdatasync,fsync,write", "-o", str(log), sys.executable, "-c", code, str(tmp_path / "a.sqlite")]
+    command = [
+        strace,
+        "-f",
+        "-e",
+        "trace=fdatasync,fsync,write",
+        "-o",
+        str(log),
+        sys.executable,
+        "-c",
+        code,
+        str(tmp_path / "a.sqlite"),
+    ]
     done = subprocess.run(command, capture_output=True, timeout=120)
     if b"ptrace" in done.stderr and done.returncode:
         pytest.skip("tracing is not allowed here")
-    calls = ["ack" if "acknowledged" in line else "sync" for line in log.read_text().splitlines() if "sync(" in line or "acknowledged" in line]
+    calls = [
+        "ack" if "acknowledged" in line else "sync"
+        for line in log.read_text().splitlines()
+        if "sync(" in line or "acknowledged" in line
+    ]
     acknowledged = [place for place, call in enumerate(calls) if call == "ack"]
     assert len(acknowledged) == 20
     assert all(calls[place - 1] == "sync" for place in acknowledged)
 
 
 def test_reading_cannot_write(database: Database) -> None:
-    with pytest.raises(Exception, match="read-only|readonly"):
+    with pytest.raises(Exception, match=r"read-only|readonly"):
         database.read(lambda s: s.execute(text("""UPDATE "user" SET active = false""")))
 
 
@@ -207,7 +223,9 @@ def test_a_full_disk_stores_nothing_and_is_said_so(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         small = pool.submit(database.write, add("small"))
         time.sleep(0.1)
-        big = pool.submit(database.write, lambda s: s.execute(text(f"CREATE TABLE big AS SELECT randomblob(1000000) AS x")))
+        big = pool.submit(
+            database.write, lambda s: s.execute(text("CREATE TABLE big AS SELECT randomblob(1000000) AS x"))
+        )
         time.sleep(0.1)
         release.set()
     thread.join()
@@ -284,7 +302,9 @@ with ThreadPoolExecutor(8) as pool:
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(url: str) -> None:
     acknowledged: set[str] = set()
     for attempt in range(4):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, url, f"try{attempt}"], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, url, f"try{attempt}"], stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         lines = [process.stdout.readline().strip() for _ in range(25 + 40 * attempt)]
         process.send_signal(signal.SIGKILL)

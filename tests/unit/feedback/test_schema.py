@@ -27,7 +27,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         address = str(tmp_path / "empty.sqlite")
     else:
         server: PostgresqlServer = request.getfixturevalue("postgresql")
-        address = server.fresh(empty=True)
+        address = server.empty()
     engine = create_engine(parse_url(address))
     yield engine
     engine.dispose()
@@ -102,12 +102,12 @@ def test_a_failed_migration_leaves_the_old_schema(empty: Engine, monkeypatch: py
     assert inspect(empty).get_table_names() == ["flag"]
 
 
-def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
+def test_a_newer_schema_is_refused_in_one_line(empty: Engine) -> None:
+    url = empty.url.render_as_string(hide_password=False)
     Database.open(url).close()
-    engine = create_engine(parse_url(url))
+    engine = empty
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
     with pytest.raises(DataError, match="newer schema '9999'; use the version of Heedful") as error:
         Database.open(url)
     assert "\n" not in str(error.value)
@@ -115,7 +115,7 @@ def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
 
 def test_two_that_open_an_empty_database_at_once(tmp_path: Path, postgresql: PostgresqlServer) -> None:
     code = "import sys; from heedful.feedback.database import Database; Database.open(sys.argv[1]).close()"
-    for address in (str(tmp_path / "new.sqlite"), postgresql.fresh(empty=True)):
+    for address in (str(tmp_path / "new.sqlite"), postgresql.empty()):
         running = [subprocess.Popen([sys.executable, "-c", code, address]) for _ in range(4)]
         assert [process.wait(60) for process in running] == [0, 0, 0, 0]
 

@@ -150,3 +150,87 @@ def test_q_is_benjamini_hochberg_over_labelers() -> None:
     # q of the k-th smallest of m: the least of p_j m / j over j >= k.
     expected = [min(p[j] * 4 / (j + 1) for j in range(k, 4)) for k in range(4)]
     assert [test.q for test in ordered] == pytest.approx(expected, abs=FP64)
+
+
+def shown_to(tasks: list[TaskAnswers], follower: str, share: float, seed: int = 0) -> list[TaskAnswers]:
+    """The same tasks with a random display; the follower leaves a share of the answers as displayed."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for task in tasks:
+        positions = rng.permuted(np.tile(np.arange(4), (len(task.labelers), 1)), axis=1)
+        levels = task.levels.copy()
+        if follower in task.labelers and rng.random() < share:
+            levels[task.labelers.index(follower)] = positions[task.labelers.index(follower)]
+        found.append(TaskAnswers(task.labelers, levels, positions))
+    return found
+
+
+def test_half_as_displayed_fails_the_test_against_the_display() -> None:
+    for seed in range(6):
+        found = find_unreliable(shown_to(simulate(seed, [""] * 6, tasks=100), "ben", 0.5, seed), seed=seed)
+        assert [(name, test.failed) for name, test in found.items() if test.flagged] == [("ben", "display")]
+        ben = found["ben"]
+        assert ben.shown is not None
+        assert ben.shown > 0.2
+        assert ben.shown_q is not None
+        assert ben.shown_q <= 0.01
+
+
+def test_the_display_needs_no_second_labeler() -> None:
+    found = find_unreliable(shown_to(simulate(1, [""], tasks=40, overlap=1), "anna", 0.6), seed=0)["anna"]
+    assert (found.failed, found.s2, found.p) == ("display", None, None)
+    few = find_unreliable(shown_to(simulate(1, [""], tasks=29, overlap=1), "anna", 1.0), seed=0)["anna"]
+    assert (few.failed, few.shown, few.shown_p) == (None, 1, None)
+
+
+def test_a_slight_lean_towards_the_display_is_not_flagged() -> None:
+    # One answer in ten of 2,000: far beyond chance, and still somebody who reads.
+    found = find_unreliable(shown_to(simulate(2, [""] * 3, tasks=2000), "cleo", 0.1), seed=0)["cleo"]
+    assert found.shown_q is not None
+    assert found.shown_q < 1e-4
+    assert found.shown is not None
+    assert 0.05 < found.shown < 0.2
+    assert not found.flagged
+
+
+def test_the_display_has_a_fifth_of_the_budget() -> None:
+    tasks = shown_to(simulate(3, [""] * 4, tasks=60), "dan", 0.4, 5)
+    exact = find_unreliable(tasks, seed=0)["dan"].shown_q
+    assert exact is not None
+    assert find_unreliable(tasks, seed=0, q=exact / 0.2 * (1 + A_LITTLE))["dan"].failed == "display"
+    assert find_unreliable(tasks, seed=0, q=exact / 0.2 * (1 - A_LITTLE))["dan"].failed is None
+
+
+def test_who_follows_the_display_is_out_before_the_peers_are_compared() -> None:
+    tasks = shown_to(simulate(4, ["", "", "", "", "random", ""], tasks=200), "ben", 1.0)
+    found = find_unreliable(tasks, seed=0)
+    assert {name: test.failed for name, test in found.items() if test.flagged} == {"ben": "display", "eva": "peers"}
+    alone = find_unreliable([task.without(["ben"]) for task in tasks], seed=0)["eva"]
+    assert (found["eva"].p, found["eva"].gap) == (alone.p, alone.gap)
+
+
+def test_one_in_a_hundred_may_go_in_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = simulate(5, ["", "", "", "", "random", "random"], tasks=300, overlap=5)
+    one_by_one = find_unreliable(tasks, seed=0)
+    monkeypatch.setattr("heedful.numerics.reliability._AT_A_TIME", 1.0)
+    at_once = find_unreliable(tasks, seed=0)
+    assert [name for name, test in at_once.items() if test.flagged] == ["eva", "finn"]
+    # The second was tested beside the first, and not after it.
+    assert sum(at_once[name].p != one_by_one[name].p for name in ("eva", "finn")) == 1
+
+
+def test_p_values_of_an_earlier_round_stay_where_too_few_tasks_are_left() -> None:
+    # Three labelers on every task: without the worst nobody has two others any more.
+    found = find_unreliable(simulate(2, ["", "", "reversed"], tasks=60), seed=0)
+    assert found["cleo"].flagged
+    assert (found["anna"].tested, found["anna"].tasks) == (0, 60)
+    assert found["anna"].p is not None
+    assert found["anna"].q is not None
+    assert (found["anna"].gap, found["anna"].two_sided) == (None, None)
+
+
+def test_the_seed_moves_intervals_only() -> None:
+    tasks = simulate(7, ["", "", "", "random"])
+    one, other = find_unreliable(tasks, seed=0)["dan"], find_unreliable(tasks, seed=1)["dan"]
+    assert (one.p, one.two_sided, one.q, one.gap) == (other.p, other.two_sided, other.q, other.gap)
+    assert one.s2 != other.s2

@@ -20,8 +20,8 @@ JOURNALS = [(0, 1, 730, 33), (0, 2, 498, 320), (0, 3, 221, 284), (1, 2, 68, 813)
 # BradleyTerry2 (R), `citeModel` of its vignette: coefficients with Biometrika as reference.
 PUBLISHED, FOUR_DECIMALS = [-2.9491, -0.4796, 0.2690], 5e-5
 
-# Wins of row over column, and what choix 0.4.1 makes of them, with a N(0, 1) prior:
-# opt_pairwise(4, wins, alpha=0.5, method="Newton-CG", tol=1e-12)
+# Wins of row over column, and what opt_pairwise of choix 0.4.1 makes of them with alpha=0.5 (a N(0, 1) prior), method="Newton-CG"
+# and tol=1e-12.
 WINS = np.array([[0, 3, 1, 0], [1, 0, 4, 2], [2, 1, 0, 3], [0, 1, 0, 0]])
 CHOIX = [0.31436300171472453, 0.2535651777664004, 0.14749971379604832, -0.715427893277173]
 
