@@ -31,6 +31,8 @@ Diagnosis = Literal["reversed", "as displayed", "length habit", "other criterion
 
 _SIGNIFICANT = 0.01
 _STEADY = 0.05
+_WIDER = 1.314
+"""A 99 % interval in widths of a 95 % one."""
 _HABIT = 0.5
 """Mean tau-b with length from which a labeler "goes by length"; careful labelers on real data stay well below."""
 _CHANCE = (0.45, 0.55)
@@ -121,8 +123,9 @@ def _looks_reversed(test: LabelerTest, minimum_gap: float) -> bool:
     """
     if test.similarity is None or test.s2 is None or test.peers_s2 is None or test.two_sided is None:
         return False
-    against = test.similarity.high < 0 and test.two_sided <= _SIGNIFICANT
-    return against and test.peers_s2 - (1 - test.s2.low) < minimum_gap
+    similarity = test.similarity
+    below_chance = similarity.value + _WIDER * (similarity.high - similarity.value) < 0
+    return below_chance and test.two_sided <= _SIGNIFICANT and test.peers_s2 - (1 - test.s2.low) < minimum_gap
 
 
 def _follows_display(own: Sequence[Ranking]) -> bool:
