@@ -46,7 +46,7 @@ def test_in_completions_prompts_titles_and_criteria(room):
         for key in "123456789"[: len(part)]:
             page.keyboard.press(key)
         page.keyboard.press("Enter")
-        page.wait_for_url("**/task", wait_until="networkidle")
+        page.locator("main[data-done]").wait_for()
         page.goto(f"{room.address}/projects/{project_id}/recent")
         page.goto(room.address)
     assert page.locator("script:not([src]):not([type='application/json'])").count() == 0

@@ -85,6 +85,18 @@ def test_a_failure_of_ours_shows_nothing_of_it(site, monkeypatch, caplog):
     check_headers(answer)
 
 
+def test_even_a_broken_error_page_has_its_headers(site, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("heedful.apps.web.security.problem_response", broken)
+    with caplog.at_level(logging.CRITICAL):
+        answer = site.visitor().client.post("/join", headers={"origin": "https://evil.example"})
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    check_headers(answer)
+
+
 def test_a_store_that_is_gone_is_said_to_be(site, monkeypatch):
     visitor = site.visitor(site.user("anna"))
 

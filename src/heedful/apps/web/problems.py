@@ -108,7 +108,9 @@ def problem_response(request: Request, problem: Problem) -> Response:
     detail = visible(problem.detail)
     if wants_json(request):
         return JSONResponse({"error": detail or happened, "kind": problem.kind}, problem.status)
-    return page(request, "error.html.j2", problem.status, happened=happened, remedy=remedy, detail=detail)
+    return page(
+        request, "error.html.j2", problem.status, code=problem.status, happened=happened, remedy=remedy, detail=detail
+    )
 
 
 def install(app: FastAPI) -> None:

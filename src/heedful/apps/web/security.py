@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heedful.apps.web.problems import Problem, problem_response
@@ -76,8 +77,15 @@ class Guard:
 
 
 async def _say(problem: Problem, request: Request, gate: _Gate) -> None:
-    if not gate.started:
-        await problem_response(request, problem)(request.scope, request.receive, gate)
+    if gate.started:
+        return
+    try:
+        answer = problem_response(request, problem)
+    except Exception:
+        # Even the page that says so has failed; one plain line is left.
+        log.exception("the error page failed")
+        answer = PlainTextResponse("Something went wrong on our side. What you had saved is safe.", 500)
+    await answer(request.scope, request.receive, gate)
 
 
 class _Gate:

@@ -513,7 +513,7 @@ function openSkip(at) {
   const panel = /** @type {HTMLDetailsElement|null} */ (at.main.querySelector(".skip"));
   if (!panel) return;
   panel.open = true;
-  /** @type {HTMLElement|null} */ (panel.querySelector("input:checked"))?.focus();
+  /** @type {HTMLElement|null} */ (panel.querySelector("input"))?.focus();
 }
 
 /** @param {Element|null} box */
