@@ -23,7 +23,7 @@ TARGETS: dict[Fault, str] = {
 }
 KNOWN = ("rankings only", "with hidden repeats", "with answers to the other criterion")
 """What a project may have to name causes with."""
-NAMED = 300
+NAMED = 200
 """Projects whose causes are also asked for with more knowledge: that takes as long again as the flags."""
 RIGHT: dict[Fault, str] = {"random": "random/spam"}
 """The name of a fault, where it is not the fault's own."""
@@ -39,8 +39,8 @@ class Outcome(NamedTuple):
 def cell(fault: Fault, projects: int, command: str) -> list[dict[str, Any]]:
     """Return the rows of one kind of labeler."""
     rng = np.random.default_rng([get_args(Fault).index(fault), 4])
-    designs = [design(number) for number in range(DESIGNS)]
-    outcomes = [_outcome(project(fault, designs[i % DESIGNS], rng), every=i < NAMED) for i in range(projects)]
+    designs = [design(number) for number in range(min(DESIGNS, projects))]
+    outcomes = [_outcome(project(fault, designs[i % len(designs)], rng), every=i < NAMED) for i in range(projects)]
     what = f"{fault}, {TASKS_EACH} tasks each"
     if fault == "nobody bad":
         wrong = sum(bool(outcome.flagged) for outcome in outcomes)

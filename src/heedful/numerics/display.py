@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from heedful.numerics.agreement import pair_indices
 from heedful.numerics.cohorts import UNKNOWN, AnswerBlock, Cohort
-from heedful.numerics.permutation import Terms, lower_tails, net_order
+from heedful.numerics.permutation import Terms, net_order, owners_tails
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,7 +48,7 @@ def display_test(cohort: Cohort) -> DisplayTest:
             if len(rows.owners):
                 terms.append(_terms(rows))
     # The null is symmetric: as many pairs left as shown is as likely as so many turned round.
-    p = lower_tails(terms, -net)
+    p = owners_tails(terms, -net).lower
     return DisplayTest(answers.astype(np.int64), tau / np.maximum(answers, 1), p)
 
 

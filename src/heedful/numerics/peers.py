@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heedful.numerics.cohorts import Cohort, Evidence, evidence
-from heedful.numerics.permutation import Terms, adjusted, lower_tails, on_grid, two_sided_tails
+from heedful.numerics.permutation import Terms, adjusted, on_grid, owners_tails, two_sided_tails
 from heedful.numerics.resampling import ratio_of_sums
 from heedful.numerics.statistics import Estimate
 
@@ -53,7 +53,9 @@ def within_task_test(scores: Sequence[Floats], slots: Sequence[int]) -> WithinTa
         rows = np.arange(len(table))
         parts.append(Terms(np.zeros_like(rows), rows, np.ones(len(rows)), table, np.full(table.shape, 1 / size)))
     z = _distance(parts, seen)
-    return WithinTaskTest(float(lower_tails(parts, seen)[0]), float(two_sided_tails(parts, seen)[0]), float(z[0]))
+    lower, two_sided = owners_tails(parts, seen)
+    both = np.where(np.isnan(two_sided), two_sided_tails(parts, seen, np.isnan(two_sided)), two_sided)
+    return WithinTaskTest(float(lower[0]), float(both[0]), float(z[0]))
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,19 @@ class PeerTests:
 
     def two_sided(self, wanted: Bools) -> Floats:
         """Return the two-sided p-values of some labelers with enough tasks, [labelers]; NaN for all others."""
-        wanted = wanted & self.null.enough
-        found = two_sided_tails([part.of(wanted) for part in self.null.parts], self.null.seen)
-        return np.where(wanted, found, np.nan)
+        known = np.where(wanted & self.null.enough, self.null.two_sided, np.nan)
+        left = wanted & self.null.enough & np.isnan(known)
+        return np.where(left, two_sided_tails(self.null.parts, self.null.seen, left), known)
 
 
 class Null(NamedTuple):
     """What each labeler's sum of similarities would consist of if labelers could be swapped; what it is; who has enough
-    tasks to be tested."""
+    tasks to be tested; two-sided p-values where they are known already."""
 
     parts: list[Terms]
     seen: Floats
     enough: Bools
+    two_sided: Floats
 
 
 class Compared(NamedTuple):
@@ -134,7 +137,8 @@ def peer_tests(cohort: Cohort, kept: Bools, *, minimum_tasks: int) -> PeerTests:
     tested = counted([_with_others(one, 2) for one in found])
     enough = kept & (tested >= max(1, minimum_tasks))
     parts, seen = _null(found, owners, size)
-    p = np.where(enough, lower_tails([part.of(enough) for part in parts], seen), np.nan)
+    lower, two_sided = owners_tails([part.of(enough) for part in parts], seen)
+    p = np.where(enough, lower, np.nan)
     peers_s2, gap = _agreement(found, owners, size)
     return PeerTests(
         kept=kept,
@@ -147,7 +151,7 @@ def peer_tests(cohort: Cohort, kept: Bools, *, minimum_tasks: int) -> PeerTests:
         z=np.where(enough, _distance(parts, seen), np.nan),
         q=adjusted(p),
         compared=_compared(found, owners, size),
-        null=Null(parts, seen, enough),
+        null=Null(parts, seen, enough, two_sided),
     )
 
 

@@ -56,23 +56,30 @@ class Tails(NamedTuple):
     two_sided: float
 
 
-def exact_tails(terms: Iterable[tuple[Ints, Floats]], seen: int) -> Tails:
-    """Return the tail probabilities of a sum of independent integers.
+class Draw(NamedTuple):
+    """What one task may contribute: whole numbers, their probabilities, and how many such tasks there are."""
 
-    Args:
-        terms: per task the values [k] that it may contribute, and their probabilities [k].
-        seen: a value of the sum.
-    """
+    values: Sequence[int]
+    probabilities: Sequence[float]
+    times: int = 1
+
+
+def exact_tails(draws: Iterable[Draw], seen: int) -> Tails:
+    """Return the tail probabilities of a sum of independent integers; `seen` is a value of the sum."""
     lowest, mean, pmf = 0, 0.0, np.ones(1)
-    for values, probabilities in terms:
-        start = int(values.min())
-        grown = np.zeros(len(pmf) + int(values.max()) - start)
-        for shift, probability in zip((values - start).tolist(), probabilities.tolist(), strict=True):
-            grown[shift : shift + len(pmf)] += probability * pmf
-        lowest, mean, pmf = lowest + start, mean + float(values @ probabilities), grown
+    for draw in draws:
+        start = min(draw.values)
+        shares = list(zip((value - start for value in draw.values), draw.probabilities, strict=True))
+        lowest += start * draw.times
+        mean += draw.times * sum(value * share for value, share in zip(draw.values, draw.probabilities, strict=True))
+        for _ in range(draw.times):
+            grown = np.zeros(len(pmf) + max(draw.values) - start)
+            for shift, share in shares:
+                grown[shift : shift + len(pmf)] += share * pmf
+            pmf = grown
     sums = lowest + np.arange(len(pmf))
     extreme = np.abs(sums - mean) >= abs(seen - mean) - _NUDGE
-    return Tails(min(1.0, float(pmf[sums <= seen].sum())), min(1.0, float(pmf[extreme].sum())))
+    return Tails(min(1.0, float(pmf[: max(0, seen - lowest + 1)].sum())), min(1.0, float(pmf[extreme].sum())))
 
 
 class Terms(NamedTuple):
@@ -107,30 +114,33 @@ class Terms(NamedTuple):
         return self._replace(owners=self.owners[rows], table=self.table[rows], counts=self.counts[rows])
 
 
-def lower_tails(parts: Sequence[Terms], seen: Floats) -> Floats:
-    """Return P(sum <= seen) for every owner: exact up to `EXACT_TASKS` draws, else by saddlepoint; 1 for no draw at all."""
-    sizes = _sizes(parts, len(seen))
-    exact = (sizes > 0) & (sizes <= EXACT_TASKS)
-    found = np.ones(len(seen))
-    for owner, terms in _terms_of(parts, exact):
-        found[owner] = exact_tails(terms, int(seen[owner])).lower
-    many = sizes > EXACT_TASKS
-    if many.any():
-        found[many] = saddlepoint_tails([part.of(many) for part in parts], seen)[many]
-    return found
+class OwnersTails(NamedTuple):
+    """P-values of every owner. `two_sided` is NaN where it would take another saddlepoint: see `two_sided_tails`."""
+
+    lower: Floats
+    two_sided: Floats
 
 
-def two_sided_tails(parts: Sequence[Terms], seen: Floats) -> Floats:
-    """Return P(sum at least as far from its mean as seen) for every owner; methods as in `lower_tails`."""
+def owners_tails(parts: Sequence[Terms], seen: Floats) -> OwnersTails:
+    """Return P(sum <= seen) for every owner, and both sides where they come with it; 1 for no draw at all.
+
+    Exact up to `EXACT_TASKS` draws, else by saddlepoint.
+    """
     sizes = _sizes(parts, len(seen))
-    exact = (sizes > 0) & (sizes <= EXACT_TASKS)
-    found = np.ones(len(seen))
-    for owner, terms in _terms_of(parts, exact):
-        found[owner] = exact_tails(terms, int(seen[owner])).two_sided
+    lower, two_sided = np.ones(len(seen)), np.ones(len(seen))
+    for owner, draws in _draws(parts, (sizes > 0) & (sizes <= EXACT_TASKS)):
+        lower[owner], two_sided[owner] = exact_tails(draws, int(seen[owner]))
     many = sizes > EXACT_TASKS
     if many.any():
-        found[many] = _both_saddlepoints([part.of(many) for part in parts], seen)[many]
-    return found
+        lower[many], two_sided[many] = saddlepoint_tails([part.of(many) for part in parts], seen)[many], np.nan
+    return OwnersTails(lower, two_sided)
+
+
+def two_sided_tails(parts: Sequence[Terms], seen: Floats, wanted: Bools) -> Floats:
+    """Return P(sum at least as far from its mean as seen) for some owners with many draws, NaN for the others."""
+    if not wanted.any():
+        return np.full(len(seen), np.nan)
+    return np.where(wanted, _both_saddlepoints([part.of(wanted) for part in parts], seen), np.nan)
 
 
 def _both_saddlepoints(parts: Sequence[Terms], seen: Floats) -> Floats:
@@ -151,8 +161,8 @@ def _sizes(parts: Sequence[Terms], num_owners: int) -> Floats:
     return sizes
 
 
-def _terms_of(parts: Sequence[Terms], wanted: Bools) -> Iterator[tuple[int, Iterator[tuple[Ints, Floats]]]]:
-    """Yield some owners, each with what its sum consists of, one draw at a time."""
+def _draws(parts: Sequence[Terms], wanted: Bools) -> Iterator[tuple[int, Iterator[Draw]]]:
+    """Yield some owners, each with what its sum consists of."""
     sorted_parts = []
     for part in (part.of(wanted) for part in parts):
         order = np.argsort(part.owners, kind="stable")
@@ -163,13 +173,14 @@ def _terms_of(parts: Sequence[Terms], wanted: Bools) -> Iterator[tuple[int, Iter
         yield owner, _draws_of(sorted_parts, owner)
 
 
-def _draws_of(parts: Sequence[Terms], owner: int) -> Iterator[tuple[Ints, Floats]]:
+def _draws_of(parts: Sequence[Terms], owner: int) -> Iterator[Draw]:
     for part in parts:
         start, end = np.searchsorted(part.owners, [owner, owner + 1])
-        for row, count in zip(part.table[start:end], part.counts[start:end], strict=True):
-            there = part.weights[row] > 0
-            draw = part.values[row][there].astype(np.int64), part.weights[row][there]
-            yield from [draw] * int(count)
+        table = part.table[start:end]
+        values, weights = part.values[table].astype(np.int64).tolist(), part.weights[table].tolist()
+        for row, shares, count in zip(values, weights, part.counts[start:end].tolist(), strict=True):
+            there = [(value, share) for value, share in zip(row, shares, strict=True) if share > 0]
+            yield Draw([value for value, _ in there], [share for _, share in there], int(count))
 
 
 class _Cumulants(NamedTuple):

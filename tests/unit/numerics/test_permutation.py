@@ -10,13 +10,14 @@ from scipy.stats import kendalltau
 
 from heedful.numerics.permutation import (
     EXACT_TASKS,
+    Draw,
     Terms,
     adjusted,
     exact_tails,
     lattice_steps,
-    lower_tails,
     net_order,
     on_grid,
+    owners_tails,
     saddlepoint_tails,
     two_sided_tails,
 )
@@ -36,17 +37,18 @@ def terms(table: np.ndarray, owners: np.ndarray | None = None) -> Terms:
 
 def test_tails_equal_full_enumeration() -> None:
     draws = [
-        (np.array([-3, 1, 1]), np.array([0.5, 0.25, 0.25])),
-        (np.array([2, -2]), np.array([0.5, 0.5])),
-        (np.array([4, 0, 1]), np.full(3, 1 / 3)),
+        ([-3, 1, 1], [0.5, 0.25, 0.25]),
+        ([2, -2], [0.5, 0.5]),
+        ([4, 0, 1], [1 / 3] * 3),
+        ([4, 0, 1], [1 / 3] * 3),
     ]
     outcomes = [
         (sum(value for value, _ in draw), float(np.prod([share for _, share in draw])))
-        for draw in product(*(zip(values.tolist(), shares.tolist(), strict=True) for values, shares in draws))
+        for draw in product(*(zip(values, shares, strict=True) for values, shares in draws))
     ]
     mean = sum(total * share for total, share in outcomes)
     for seen in {total for total, _ in outcomes}:
-        found = exact_tails(draws, seen)
+        found = exact_tails([Draw(*draws[0]), Draw(*draws[1]), Draw(*draws[2], times=2)], seen)
         lower = sum(share for total, share in outcomes if total <= seen)
         extreme = sum(share for total, share in outcomes if abs(total - mean) >= abs(seen - mean) - FP64)
         assert found.lower == pytest.approx(lower, abs=FP64)
@@ -55,7 +57,7 @@ def test_tails_equal_full_enumeration() -> None:
 
 def test_a_far_tail_is_exact() -> None:
     # Sixty tasks, the lowest of three slots each time: one way in 3^60.
-    found = exact_tails([(np.array([-1, 1, 1]), np.full(3, 1 / 3))] * 60, -60)
+    found = exact_tails([Draw([-1, 1, 1], [1 / 3] * 3, 60)], -60)
     assert found.lower == pytest.approx(3.0**-60, rel=FP64)
 
 
@@ -68,7 +70,7 @@ def test_saddlepoint_is_near_the_exact_tail(step: int, tasks: int) -> None:
     lowest = table.min(axis=1).sum()
     for z in (-5.5, -4, -3, -2, -1, -0.3, 0.4, 1.5, 3):
         seen = float(lowest + (mean + z * spread - lowest) // step * step)
-        exact = exact_tails([(row, np.full(3, 1 / 3)) for row in table], int(seen)).lower
+        exact = exact_tails([Draw(row, [1 / 3] * 3) for row in table.tolist()], int(seen)).lower
         assert 1e-9 < exact < 1
         near = saddlepoint_tails([terms(table)], np.array([seen]))[0]
         assert near == pytest.approx(exact, rel=SADDLEPOINT)
@@ -79,9 +81,11 @@ def test_many_tasks_are_near_few(monkeypatch: pytest.MonkeyPatch) -> None:
     table = rng.integers(-12, 13, size=(EXACT_TASKS, 3)) * 5
     table[:, 2] += table.sum(axis=1) % 2
     seen = np.array([float(table[:, 0].sum() - 150)])
-    exact = lower_tails([terms(table)], seen)[0], two_sided_tails([terms(table)], seen)[0]
+    exact = [tail[0] for tail in owners_tails([terms(table)], seen)]
     monkeypatch.setattr("heedful.numerics.permutation.EXACT_TASKS", 10)
-    near = lower_tails([terms(table)], seen)[0], two_sided_tails([terms(table)], seen)[0]
+    lower, none = owners_tails([terms(table)], seen)
+    assert np.isnan(none[0])
+    near = [lower[0], two_sided_tails([terms(table)], seen, np.array([True]))[0]]
     assert near == pytest.approx(exact, rel=SADDLEPOINT)
     assert near != exact
 
@@ -102,10 +106,16 @@ def test_owners_do_not_mix() -> None:
     seen = np.array([float(table.min(axis=1).sum() // 2) for table in tables])
     shuffled = rng.permutation(len(owners))
     mixed = terms(np.concatenate(tables)[shuffled], owners[shuffled])
-    for method in (lower_tails, two_sided_tails):
-        together = method([mixed], seen)
-        alone = [method([terms(table)], seen[[i]])[0] for i, table in enumerate(tables)]
-        assert together == pytest.approx(alone, rel=1e-6)
+    for i, table in enumerate(tables):
+        alone = owners_tails([terms(table)], seen[[i]])
+        together = owners_tails([mixed], seen)
+        assert together.lower[i] == pytest.approx(alone.lower[0], rel=1e-6)
+        assert together.two_sided[i] == pytest.approx(alone.two_sided[0], rel=1e-6, nan_ok=True)
+    both = two_sided_tails([mixed], seen, np.array([False, True, False]))
+    alone = two_sided_tails([terms(tables[1])], seen[[1]], np.array([True]))
+    assert both[1] == pytest.approx(alone[0], rel=1e-6)
+    assert np.isnan(both[[0, 2]]).all()
+    assert np.isnan(two_sided_tails([mixed], seen, np.zeros(3, bool))).all()
 
 
 def test_absent_values_are_no_values() -> None:
@@ -113,8 +123,8 @@ def test_absent_values_are_no_values() -> None:
         np.zeros(1, int), np.zeros(1, int), np.array([3.0]), np.array([[0.0, 1.0, 99.0]]), np.array([[0.5, 0.5, 0.0]])
     )
     # Three tosses of a coin: no head 1/8, at most one 1/2.
-    assert lower_tails([padded], np.array([0.0]))[0] == pytest.approx(1 / 8)
-    assert lower_tails([padded], np.array([1.0]))[0] == pytest.approx(1 / 2)
+    assert owners_tails([padded], np.array([0.0])).lower[0] == pytest.approx(1 / 8)
+    assert owners_tails([padded], np.array([1.0])).lower[0] == pytest.approx(1 / 2)
     assert lattice_steps([padded], 1)[0] == 1
 
 
