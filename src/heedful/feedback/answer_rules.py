@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt
 
 from heedful.errors import AnswerError
+from heedful.feedback.texts import WholeText
 
 LONGEST_TEXT = 100_000
 """Characters that somebody may write."""
@@ -26,7 +27,7 @@ class Answer(BaseModel):
     fails: tuple[str, ...] = ()
     thumbs: dict[str, StrictBool] = {}
     ratings: dict[str, StrictInt] = {}
-    text: str | None = None
+    text: WholeText | None = None
     edited_from: str | None = None
 
 

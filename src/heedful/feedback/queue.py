@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from heedful.feedback.answers import Answer, current
 from heedful.feedback.leases import find_lease, holds, is_live, lease_time, lock_member, lock_task, room
 from heedful.feedback.projects import member_state
-from heedful.feedback.tables import Lease, Project, Response, Task
+from heedful.feedback.tables import Completion, Lease, Project, Response, Task
 from heedful.feedback.tables import LeaseState as LeaseState
 from heedful.feedback.texts import completions_of, to_prompt
 from heedful.records.seeds import derive_seed
@@ -206,7 +206,7 @@ def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease 
 
 
 def _grant(s: Session, task: Task, user_id: int, now: datetime) -> Lease:
-    keys = sorted(completions_of(s, [task.id]).get(task.id, {}))
+    keys = sorted(s.scalars(select(Completion.key).where(Completion.task_id == task.id)))
     seed = s.get_one(Project, task.project_id).seed
     lease = Lease(
         task_id=task.id,
@@ -233,7 +233,7 @@ def shuffled(keys: list[str], seed: int) -> list[str]:
 def _assignment(s: Session, lease: Lease) -> Assignment:
     task = s.get_one(Task, lease.task_id)
     texts = completions_of(s, [task.id]).get(task.id, {})
-    stored = current(s, task.id, lease.user_id)
+    stored = current(s, task.id, lease.user_id) if lease.revision else None
     return Assignment(
         task_id=task.id,
         project_id=task.project_id,

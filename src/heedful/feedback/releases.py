@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -29,6 +30,8 @@ SOURCE = "labelers"
 """What records say of where they are from."""
 _AT_ONCE = 200
 """Tasks that are read together."""
+_FORMULA = re.compile(r"[\s\x00-\x20]*[=+\-@＝＋－＠]|[\x00-\x1f]")
+"""How a formula begins, in full width too, for spreadsheets that put blanks and control characters aside."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,7 @@ def ranking_csv(records: Iterable[Ranking]) -> Iterator[str]:
 def safe_cell(value: object) -> str:
     """Return the text of a cell that no spreadsheet takes for a formula."""
     text = "" if value is None else str(value)
-    is_number = isinstance(value, int | float)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) and not is_number else text
+    return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text
 
 
 def _csv_line(cells: Iterable[object]) -> str:

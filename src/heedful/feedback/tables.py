@@ -209,7 +209,7 @@ class Task(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "key"),
         Index(None, "project_id", "missing", "position"),
-        Index("ix_task_practice", "project_id", sqlite_where=text("practice"), postgresql_where=text("practice")),
+        Index(None, "project_id", "practice", "missing", "wanted"),
     )
     id: Mapped[Id]
     project_id: Mapped[ProjectId]

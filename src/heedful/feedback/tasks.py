@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.answer_rules import Answer
 from heedful.feedback.tables import Completion, Gold, Project, Task
-from heedful.feedback.texts import completions_of, to_json
+from heedful.feedback.texts import WholeText, completions_of, to_json, whole
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Prompt
 
@@ -34,12 +34,19 @@ class NewTask(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     key: Key
     prompt: Prompt
-    completions: Annotated[dict[Key, str], Field(max_length=MAX_COMPLETIONS)] = {}
+    completions: Annotated[dict[Key, WholeText], Field(max_length=MAX_COMPLETIONS)] = {}
     """Completion id to text. The id reaches the labeler's browser: it must not tell which model wrote the text."""
     source_models: dict[Key, str] = {}
     """Completion id to the model that wrote it; for managers only."""
     gold: Answer | None = None
     practice: bool = False
+
+    @field_validator("prompt")
+    @classmethod
+    def _whole_text(cls, prompt: Prompt) -> Prompt:
+        for text in (prompt,) if isinstance(prompt, str) else (turn.content for turn in prompt):
+            whole(text)
+        return prompt
 
 
 def add_tasks(s: Session, project_id: int, tasks: Sequence[NewTask], now: datetime) -> int:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.tables import Completion
 from heedful.records.types import Prompt
+
+
+def whole(text: str) -> str:
+    """Return the text; ValueError where it holds half of a character, such as JSON's "\\ud800"."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("holds half of a character; text of whole characters was expected")
+    return text
+
+
+WholeText = Annotated[str, AfterValidator(whole)]
+"""Text that can be written as UTF-8: JSON can name half of a character, and no export could hold it."""
 
 _PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
 

@@ -159,7 +159,8 @@ def _tasks() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_task"),
     )
     op.create_index("ix_task_project_id_missing_position", "task", ["project_id", "missing", "position"])
-    _partial_index("ix_task_practice", "task", "practice")
+    columns = ["project_id", "practice", "missing", "wanted"]
+    op.create_index("ix_task_project_id_practice_missing_wanted", "task", columns)
     op.create_table(
         "completion",
         _id(),
@@ -199,7 +200,8 @@ def _leases() -> None:
         sa.PrimaryKeyConstraint("task_id", "user_id", name="pk_lease"),
     )
     op.create_index("ix_lease_user_id_project_id_state", "lease", ["user_id", "project_id", "state"])
-    _partial_index("ix_lease_surplus", "lease", "state = 'surplus'")
+    surplus = sa.text("state = 'surplus'")
+    op.create_index("ix_lease_surplus", "lease", ["project_id"], sqlite_where=surplus, postgresql_where=surplus)
 
 
 def _responses() -> None:
@@ -303,8 +305,3 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[Any]:
 
 def _refers(table: str, column: str, to: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint([column], [f"{to}.id"], name=f"fk_{table}_{column}")
-
-
-def _partial_index(name: str, table: str, where: str) -> None:
-    condition = sa.text(where)
-    op.create_index(name, table, ["project_id"], sqlite_where=condition, postgresql_where=condition)
