@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 from fastapi import APIRouter, Query
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ UPLOADS = re.compile(r"/manage/(new|projects/\d+/tasks)")
 _AT_ONCE = 500
 """Tasks stored in one transaction: labelers go on between them."""
 _LONGEST_TEXT = 100_000
+_IN_MEMORY, _CHUNK = 16 * 2**20, 2**16
 _LAST_PAGE = 1_000_000
 
 TaskState = Literal["all", "open", "begun", "done", "skipped", "practice"]
@@ -258,16 +260,25 @@ def _member_state(text: str) -> MemberState:
 
 @router.get("/projects/{project_id}/export/{kind}")
 def export(project_id: Id, kind: str, who: Manager, store: Store) -> Response:
-    """A file with what people said, as one download; written while it is read, so that it may be large."""
+    """A file with what people said, as one download: one state of the store from its first line to its last."""
     if kind not in EXPORTS:
         raise not_found()
     found = store.read(lambda s: project(s, project_id))
     suffix, media_type, _ = EXPORTS[kind]
-    lines = store.read(lambda s: list(export_lines(s, project_id, kind)))
+    file = store.read(lambda s: _written(export_lines(s, project_id, kind)))
     headers = {"content-disposition": f'attachment; filename="{found.name}-{kind}.{suffix}"'}
-    return StreamingResponse(_encoded(lines), media_type=media_type, headers=headers)
+    return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
 
 
-def _encoded(lines: list[str]) -> Iterator[bytes]:
-    for line in lines:
-        yield line.encode(errors="backslashreplace")
+def _written(lines: Iterator[str]) -> BinaryIO:
+    """Return a file that holds the lines: in memory while it is small, on disk from then on, gone once it is read."""
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # whoever sends it closes it
+    file.writelines(line.encode(errors="backslashreplace") for line in lines)
+    file.seek(0)
+    return cast(BinaryIO, file)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
