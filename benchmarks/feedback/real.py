@@ -91,7 +91,7 @@ def alpha_row(who: str, dimension: str, rated: Rated, command: str) -> dict[str,
 def matrix(rated: Rated, dimension: str) -> Floats:
     """Return the ratings as columns of as many labelers as rated an item; alpha does not ask who gave which."""
     columns = [[ratings[dimension] for ratings in given.values()] for given in rated.values()]
-    return np.array(columns).T
+    return np.array(columns, dtype=np.float64).T
 
 
 def ranking_row(who: str, dimension: str, rated: Rated, command: str) -> dict[str, Any]:
