@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from heedful.errors import AnswerError as AnswerError
@@ -98,9 +98,7 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
     member = lock_member(s, found.project_id, sent.user_id)
     task = lock_task(s, sent.task_id)
     lease = find_lease(s, sent.task_id, sent.user_id) or found
-    before = s.scalar(
-        select(Response).where(Response.user_id == sent.user_id, Response.client_uuid == sent.client_uuid)
-    )
+    before = s.scalar(_SAME_NAME, {"user": sent.user_id, "name": sent.client_uuid})
     if before is not None:
         return _replayed(s, before, sent)
     if member is None or member.state == "excluded":
@@ -120,7 +118,7 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
 
 def current(s: Session, task_id: int, user_id: int) -> Stored | None:
     """Return the latest revision of somebody's answer to a task; None where there is none."""
-    row = s.execute(_LATEST.where(Lease.task_id == task_id, Lease.user_id == user_id)).one_or_none()
+    row = s.execute(_CURRENT, {"task": task_id, "user": user_id}).one_or_none()
     return _stored(row) if row else None
 
 
@@ -135,6 +133,13 @@ _LATEST = (
     .join(Lease, (Lease.task_id == Response.task_id) & (Lease.user_id == Response.user_id))
     .join(Task, Task.id == Response.task_id)
     .where(Response.revision == Lease.revision)
+)
+_CURRENT = _LATEST.where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
+_SAME_NAME = select(Response).where(Response.user_id == bindparam("user"), Response.client_uuid == bindparam("name"))
+_REVISION = select(Response).where(
+    Response.task_id == bindparam("task"),
+    Response.user_id == bindparam("user"),
+    Response.revision == bindparam("revision"),
 )
 
 
@@ -153,8 +158,9 @@ def _stored(row: Row[Any, Any]) -> Stored:
 
 
 def _latest(s: Session, lease: Lease) -> Response | None:
-    mine = (Response.task_id == lease.task_id, Response.user_id == lease.user_id)
-    return s.scalar(select(Response).where(*mine, Response.revision == lease.revision))
+    if not lease.revision:
+        return None
+    return s.scalar(_REVISION, {"task": lease.task_id, "user": lease.user_id, "revision": lease.revision})
 
 
 def _replayed(s: Session, before: Response, sent: Submission) -> Receipt:

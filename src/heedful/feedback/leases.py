@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.tables import Lease, Membership, Response, Task
@@ -20,17 +20,41 @@ _RECENT = 99
 """How many of the latest answers tell how long a task takes."""
 
 
-def is_live(now: datetime) -> ColumnElement[bool]:
-    """Return the condition that a lease holds its task now.
+# Statements that every request needs are put together once: that is half of what they cost.
+IS_LIVE = and_(Lease.state == "open", Lease.expires > bindparam("now"), Lease.expires <= bindparam("latest"))
+"""The condition that a lease holds its task; takes what `clock` returns.
 
-    A lease that ends later than any may was granted before the clock was set back. It is dead, or it would block its task for as
-    long as the clock was wrong.
-    """
-    return and_(Lease.state == "open", Lease.expires > now, Lease.expires <= now + LONGEST)
+A lease that ends later than any may was granted before the clock was set back. It is dead, or it would block its task for as long
+as the clock was wrong.
+"""
+_OTHERS = select(func.count()).where(Lease.task_id == bindparam("task"), Lease.user_id != bindparam("user"), IS_LIVE)
+_TIMES = (
+    select(Response.active_ms)
+    .where(Response.project_id == bindparam("project"), Response.state == "submitted")
+    .order_by(Response.id.desc())
+    .limit(_RECENT)
+)
+_MEMBER = (
+    select(Membership)
+    .where(Membership.project_id == bindparam("project"), Membership.user_id == bindparam("user"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+_TASK = select(Task).where(Task.id == bindparam("task")).with_for_update().execution_options(populate_existing=True)
+_LEASE = (
+    select(Lease)
+    .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
+    .execution_options(populate_existing=True)
+)
+
+
+def clock(now: datetime) -> dict[str, datetime]:
+    """Return the parameters of `IS_LIVE`."""
+    return {"now": now, "latest": now + LONGEST}
 
 
 def holds(lease: Lease, now: datetime) -> bool:
-    """Return what `is_live` says, of one lease."""
+    """Return what `IS_LIVE` says, of one lease."""
     return lease.state == "open" and now < lease.expires <= now + LONGEST
 
 
@@ -39,33 +63,26 @@ def room(s: Session, task: Task, user_id: int, now: datetime) -> int:
 
     The task must be locked.
     """
-    others = select(func.count()).where(Lease.task_id == task.id, Lease.user_id != user_id, is_live(now))
-    return task.missing - (s.scalar(others) or 0)
+    return task.missing - (s.scalar(_OTHERS, {"task": task.id, "user": user_id, **clock(now)}) or 0)
 
 
 def lease_time(s: Session, project_id: int) -> timedelta:
     """Return three times the median active time of the latest answers, at least 10 minutes, at most 4 hours."""
-    latest = (
-        select(Response.active_ms)
-        .where(Response.project_id == project_id, Response.state == "submitted")
-        .order_by(Response.id.desc())
-        .limit(_RECENT)
-    )
-    times = s.scalars(latest).all()
+    times = s.scalars(_TIMES, {"project": project_id}).all()
     usual = timedelta(milliseconds=statistics.median(times)) if times else SHORTEST / 3
     return min(max(SHORTEST, 3 * usual), LONGEST)
 
 
 def lock_member(s: Session, project_id: int, user_id: int) -> Membership | None:
     """Return a membership, locked: one request of a person at a time."""
-    return s.get(Membership, (project_id, user_id), with_for_update=True, populate_existing=True)
+    return s.scalar(_MEMBER, {"project": project_id, "user": user_id})
 
 
 def lock_task(s: Session, task_id: int) -> Task:
-    """Return a task, locked and as it is now."""
-    return s.get_one(Task, task_id, with_for_update=True, populate_existing=True)
+    """Return a task that there is, locked and as it is now."""
+    return s.scalars(_TASK, {"task": task_id}).one()
 
 
 def find_lease(s: Session, task_id: int, user_id: int) -> Lease | None:
     """Return the lease as it is now."""
-    return s.get(Lease, (task_id, user_id), populate_existing=True)
+    return s.scalar(_LEASE, {"task": task_id, "user": user_id})

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.answers import Answer, current
-from heedful.feedback.leases import find_lease, holds, is_live, lease_time, lock_member, lock_task, room
+from heedful.feedback.leases import IS_LIVE, clock, find_lease, holds, lease_time, lock_member, lock_task, room
 from heedful.feedback.projects import member_state
 from heedful.feedback.tables import Completion, Lease, Project, Response, Task
 from heedful.feedback.tables import LeaseState as LeaseState
@@ -23,6 +23,55 @@ Nothing = Literal["stranger", "paused", "excluded", "empty", "waiting", "finishe
 
 MAX_SKIPS = 2
 """How often a task is offered again that somebody skips."""
+
+
+# Statements that every request needs are put together once: that is half of what they cost.
+_MINE = select(Lease.task_id).where(Lease.task_id == Task.id, Lease.user_id == bindparam("user")).correlate(Task)
+"""A task's lease of this labeler."""
+_IN_PROJECT = (Lease.user_id == bindparam("user"), Lease.project_id == bindparam("project"))
+_LEASES = select(Lease).join(Task, Task.id == Lease.task_id).where(*_IN_PROJECT)
+
+_BEGUN = (
+    _LEASES.where(Lease.state == "open", (Task.missing > 0) | Task.practice, Lease.task_id != bindparam("besides"))
+    # The earliest first: what a page had ready comes after what it shows.
+    .order_by(Lease.granted, Lease.task_id)
+)
+_PRACTICE = (
+    select(Task)
+    .where(Task.project_id == bindparam("project"), Task.practice, ~_MINE.exists())
+    .order_by(Task.position)
+    .limit(1)
+)
+_FREE = (
+    select(Task)
+    .where(Task.project_id == bindparam("project"), Task.missing > 0, ~_MINE.exists())
+    .where(Task.missing > select(func.count()).where(Lease.task_id == Task.id, IS_LIVE).scalar_subquery())
+    .where(Task.id.not_in(bindparam("passed", expanding=True)))
+    .order_by(Task.missing, Task.position)
+    .limit(1)
+    .with_for_update(of=Task)
+    .execution_options(populate_existing=True)
+)
+"""What misses the fewest answers among the tasks with room that this labeler has not had."""
+_FREE_NOW = _FREE.with_for_update(of=Task, skip_locked=True)
+_SKIPS = select(func.count()).where(
+    Response.task_id == Lease.task_id, Response.user_id == Lease.user_id, Response.state == "skipped"
+)
+_SKIPPED = (
+    _LEASES.where(Lease.state == "skipped", Task.missing > 0)
+    .where(_SKIPS.correlate(Lease).scalar_subquery() < MAX_SKIPS)
+    .order_by(Lease.expires, Lease.task_id)
+)
+_WAITING = (
+    select(Lease.task_id, Lease.user_id)
+    .join(Task, Task.id == Lease.task_id)
+    .where(Lease.project_id == bindparam("project"), Lease.state == "surplus", Task.missing > 0)
+    .order_by(Lease.task_id, Lease.user_id)
+)
+_ANSWERED = select(func.count()).where(
+    *_IN_PROJECT, Lease.state.in_(("submitted", "surplus")), Lease.task_id != bindparam("task")
+)
+_KEYS = select(Completion.key).where(Completion.task_id == bindparam("task"))
 
 
 @dataclass(frozen=True)
@@ -57,13 +106,10 @@ def next_assignment(
     member = lock_member(s, project_id, user_id)
     if member is None or member.state != "active":
         return None
-    promote_surplus(s, project_id, now)
-    lease = (
-        _begun(s, project_id, user_id, now, besides)
-        or _practice(s, project_id, user_id, now)
-        or _claim(s, project_id, user_id, now)
-        or _skipped(s, project_id, user_id, now)
-    )
+    lease = _begun(s, project_id, user_id, now, besides) or _practice(s, project_id, user_id, now)
+    if lease is None:
+        promote_surplus(s, project_id, now)
+        lease = _claim(s, project_id, user_id, now) or _skipped(s, project_id, user_id, now)
     return None if lease is None else _assignment(s, lease)
 
 
@@ -77,8 +123,8 @@ def why_nothing(s: Session, project_id: int, user_id: int) -> Nothing:
     tasks = select(Task.id).where(Task.project_id == project_id)
     if s.scalar(tasks.limit(1)) is None:
         return "empty"
-    left = tasks.where(Task.missing > 0, ~_mine(user_id).where(Lease.state != "open").exists())
-    return "finished" if s.scalar(left.limit(1)) is None else "waiting"
+    left = tasks.where(Task.missing > 0, ~_MINE.where(Lease.state != "open").exists())
+    return "finished" if s.scalar(left.limit(1), {"user": user_id}) is None else "waiting"
 
 
 def assignment_for(s: Session, task_id: int, user_id: int, now: datetime) -> Assignment | None:
@@ -103,13 +149,7 @@ def renew(s: Session, task_id: int, user_id: int, now: datetime) -> datetime | N
 
 def promote_surplus(s: Session, project_id: int, now: datetime) -> None:
     """Count late answers whose task has room after all, because somebody else gave it back."""
-    waiting = (
-        select(Lease.task_id, Lease.user_id)
-        .join(Task, Task.id == Lease.task_id)
-        .where(Lease.project_id == project_id, Lease.state == "surplus", Task.missing > 0)
-        .order_by(Lease.task_id, Lease.user_id)
-    )
-    for task_id, user_id in s.execute(waiting).all():
+    for task_id, user_id in s.execute(_WAITING, {"project": project_id}).all():
         task = lock_task(s, task_id)
         lease = find_lease(s, task_id, user_id)
         counts = member_state(s, project_id, user_id) != "excluded"
@@ -121,15 +161,8 @@ def promote_surplus(s: Session, project_id: int, now: datetime) -> None:
 
 def _begun(s: Session, project_id: int, user_id: int, now: datetime, besides: int | None) -> Lease | None:
     """Return the lease where the labeler stopped: one that holds, or one that ended while its task still has room."""
-    mine = (
-        select(Lease)
-        .join(Task, Task.id == Lease.task_id)
-        .where(Lease.user_id == user_id, Lease.project_id == project_id, Lease.state == "open")
-        .where((Task.missing > 0) | Task.practice)
-        .where(Lease.task_id != (besides or 0))
-        .order_by(Lease.granted, Lease.task_id)
-    )
-    return next((lease for lease in s.scalars(mine).all() if _take_again(s, lease, now)), None)
+    mine = s.scalars(_BEGUN, {"project": project_id, "user": user_id, "besides": besides or 0}).all()
+    return next((lease for lease in mine if _take_again(s, lease, now)), None)
 
 
 def _take_again(s: Session, lease: Lease, now: datetime) -> bool:
@@ -146,22 +179,16 @@ def _take_again(s: Session, lease: Lease, now: datetime) -> bool:
 
 
 def _practice(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
-    unseen = (
-        select(Task)
-        .where(Task.project_id == project_id, Task.practice, ~_mine(user_id).exists())
-        .order_by(Task.position)
-        .limit(1)
-    )
-    task = s.scalar(unseen)
+    task = s.scalar(_PRACTICE, {"project": project_id, "user": user_id})
     return None if task is None else _grant(s, task, user_id, now)
 
 
 def _claim(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
     """Lease a task with room; at first one that nobody else is at just now, and only then wait for one."""
-    candidates = _candidates(project_id, user_id, now)
-    for query in (candidates.with_for_update(skip_locked=True, of=Task), candidates.with_for_update(of=Task)):
+    about = {"project": project_id, "user": user_id, **clock(now)}
+    for query in (_FREE_NOW, _FREE):
         passed: list[int] = []
-        while (task := s.scalar(query.where(Task.id.not_in(passed)))) is not None:
+        while (task := s.scalar(query, {**about, "passed": passed})) is not None:
             # Leases that others committed after the query began are seen only now that the task is locked.
             if room(s, task, user_id, now) > 0:
                 return _grant(s, task, user_id, now)
@@ -169,34 +196,9 @@ def _claim(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | 
     return None
 
 
-def _candidates(project_id: int, user_id: int, now: datetime) -> Select[Task]:
-    held = select(func.count()).where(Lease.task_id == Task.id, is_live(now)).scalar_subquery()
-    return (
-        select(Task)
-        .where(Task.project_id == project_id, Task.missing > 0, ~_mine(user_id).exists(), Task.missing > held)
-        .order_by(Task.missing, Task.position)
-        .limit(1)
-        .execution_options(populate_existing=True)
-    )
-
-
-def _mine(user_id: int) -> Select[int]:
-    return select(Lease.task_id).where(Lease.task_id == Task.id, Lease.user_id == user_id).correlate(Task)
-
-
 def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
     """Return a task that the labeler skipped, the one longest ago first, open again."""
-    skips = select(func.count()).where(
-        Response.task_id == Lease.task_id, Response.user_id == user_id, Response.state == "skipped"
-    )
-    mine = (
-        select(Lease)
-        .join(Task, Task.id == Lease.task_id)
-        .where(Lease.user_id == user_id, Lease.project_id == project_id, Lease.state == "skipped", Task.missing > 0)
-        .where(skips.scalar_subquery() < MAX_SKIPS)
-        .order_by(Lease.expires, Lease.task_id)
-    )
-    for lease in s.scalars(mine).all():
+    for lease in s.scalars(_SKIPPED, {"project": project_id, "user": user_id}).all():
         task = lock_task(s, lease.task_id)
         if room(s, task, user_id, now) > 0:
             lease.state, lease.granted, lease.expires = "open", now, now + lease_time(s, project_id)
@@ -206,7 +208,7 @@ def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease 
 
 
 def _grant(s: Session, task: Task, user_id: int, now: datetime) -> Lease:
-    keys = sorted(s.scalars(select(Completion.key).where(Completion.task_id == task.id)))
+    keys = sorted(s.scalars(_KEYS, {"task": task.id}))
     seed = s.get_one(Project, task.project_id).seed
     lease = Lease(
         task_id=task.id,
@@ -250,7 +252,5 @@ def _assignment(s: Session, lease: Lease) -> Assignment:
 
 def _position(s: Session, lease: Lease) -> int:
     """Return the number of the task among the labeler's: those given before it, and itself."""
-    before = select(func.count()).where(
-        Lease.user_id == lease.user_id, Lease.project_id == lease.project_id, Lease.state.in_(("submitted", "surplus"))
-    )
-    return (s.scalar(before.where(Lease.task_id != lease.task_id)) or 0) + 1
+    mine = {"project": lease.project_id, "user": lease.user_id, "task": lease.task_id}
+    return (s.scalar(_ANSWERED, mine) or 0) + 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.tables import Completion
@@ -25,6 +25,12 @@ WholeText = Annotated[str, AfterValidator(whole)]
 
 _PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
 
+_TEXTS = (
+    select(Completion.task_id, Completion.key, Completion.text)
+    .where(Completion.task_id.in_(bindparam("tasks", expanding=True)))
+    .order_by(Completion.id)
+)
+
 
 def to_json(prompt: Prompt) -> Any:
     """Return a prompt as the table holds it: text, or a list of turns."""
@@ -39,9 +45,6 @@ def to_prompt(stored: Any) -> Prompt:
 def completions_of(s: Session, task_ids: Sequence[int]) -> dict[int, dict[str, str]]:
     """Return task id to completion id to text, for up to some hundred tasks; ids in the order in which they were added."""
     found: dict[int, dict[str, str]] = {}
-    columns = (Completion.task_id, Completion.key, Completion.text)
-    for task_id, key, text in s.execute(
-        select(*columns).where(Completion.task_id.in_(task_ids)).order_by(Completion.id)
-    ):
+    for task_id, key, text in s.execute(_TEXTS, {"tasks": list(task_ids)}):
         found.setdefault(task_id, {})[key] = text
     return found

@@ -181,6 +181,7 @@ def test_ones_own_answer_can_be_opened_again(room: Room) -> None:
 
 def test_the_next_task_can_be_had_ready(room: Room) -> None:
     here = room.take("anna").task_id
+    room.wait(seconds=1)
     ahead = room.next("anna", besides=here)
     assert ahead is not None and ahead.task_id != here
     assert room.take("anna").task_id == here
