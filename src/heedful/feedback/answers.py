@@ -84,7 +84,7 @@ class Stored:
 def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
     """Store a draft, an answer or a skip, and say what became of it.
 
-    An answer counts where its lease still holds or the task has room; one that comes too late is kept as surplus.
+    An answer counts where the task has room for it, which a lease keeps free; one that comes too late is kept as surplus.
 
     Raises:
         NotFound: the task is not there, or was never given to this labeler.
@@ -189,7 +189,8 @@ def _settle(s: Session, task: Task, lease: Lease, state: State, now: datetime) -
         return
     if state == "skipped":
         lease.state, lease.expires = "skipped", now
-    elif counted or task.practice or holds(lease, now) or room(s, task, lease.user_id, now) > 0:
+    elif counted or task.practice or room(s, task, lease.user_id, now) > 0:
+        # Whoever holds the task has room, unless somebody came back meanwhile: from exclusion, or with a clock set back.
         lease.state = "submitted"
     else:
         lease.state = "surplus"

@@ -335,6 +335,18 @@ def test_the_lock_of_a_killed_writer_is_free(tmp_path: Path) -> None:
         pass
 
 
+def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "a.sqlite")
+    with ThreadPoolExecutor(1) as pool:
+        with writing_alone(tmp_path / "a.sqlite"):
+            waits = pool.submit(database.write, add("anna"))
+            time.sleep(0.3)
+            assert not waits.done()
+            assert database.read(names) == []
+        assert waits.result(10) > 0
+    database.close()
+
+
 def test_postgresql_that_is_gone_for_a_while() -> None:
     with postgresql_server() as server:
         database = Database.open(server.fresh())

@@ -257,6 +257,28 @@ def test_a_clock_set_back_breaks_no_lease_and_blocks_no_task(database: Database,
     assert room.progress().answers == 1
 
 
+def test_a_lease_that_a_clock_brings_back_to_life_makes_no_answer_too_many(database: Database) -> None:
+    room = Room(database, tasks_wanted=1, overlap=1)
+    task = room.take("anna").task_id
+    room.wait(minutes=11)
+    assert room.take("ben").task_id == task
+    room.wait(minutes=-10)
+    receipts = [room.send(name, task, based_on=0) for name in ("ben", "anna")]
+    assert [receipt.surplus for receipt in receipts] == [True, False]
+    assert room.next("ben") is None
+    assert [record.labeler for record in room.rankings()] == ["anna"]
+
+
+def test_who_comes_back_from_exclusion_makes_no_answer_too_many(database: Database) -> None:
+    room = Room(database, tasks_wanted=1, overlap=1)
+    room.submit("anna")
+    room.set_state("anna", "excluded")
+    task = room.take("ben").task_id
+    room.set_state("anna", "active")
+    assert room.send("ben", task, based_on=0).surplus
+    assert room.progress().answers == 1
+
+
 def test_a_lease_from_the_far_future_blocks_nobody(database: Database) -> None:
     room = Room(database, tasks_wanted=1, overlap=1)
     task = room.take("anna").task_id
