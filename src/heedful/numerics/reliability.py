@@ -1,96 +1,50 @@
-"""Is one labeler worse than the others? Exact tests within tasks, and the loop that flags.
+"""Which labelers are off: a test against the display, tests against the others, and the loop that flags.
 
-No model of skill is fitted: the null hypothesis is that the labelers of a task could be swapped, and the draws do the swapping.
-Source of the procedure: within-task permutation, Benjamini and Hochberg 1995 over labelers, an effect guard, and iteration,
-because one bad labeler drags down everybody who shares tasks with them.
+No model of skill is fitted. Two null hypotheses, each with its own share of the error budget q:
+
+    display   The order on the screen was random, so answers that were thought about do not follow it.
+              Statistic: pairs left as shown minus pairs turned round, over all answers of the labeler.
+              Benjamini-Hochberg over labelers at q / 5, and mean tau-b with the position at least 0.2.
+    peers     The labelers of a task could be swapped. Statistic: mean tau-b with the others, summed over tasks.
+              Benjamini-Hochberg over labelers at 4 q / 5, and S2 agreement ten points below the others'.
+
+Both need thirty tasks. Labelers flagged by the display go first. Then, round by round, the worst by peers are flagged and
+taken out, and everything is computed anew, because a bad labeler drags down everybody who shares tasks with them. With
+nobody bad, later rounds happen only after a false flag, so the chance of any flag is at most q: proven for independent
+p-values, and measured (benchmarks/feedback) for labelers who share tasks. The two effect guards make it less.
+
+p-values are computed, not drawn (`numerics.permutation`): exact up to 128 tasks of a labeler, beyond that a saddlepoint
+approximation. They test similarities rounded to sixtieths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heedful.numerics.agreement import Comparison, TaskAnswers, compare, pair_signs
-from heedful.numerics.statistics import Estimate, clustered_mean, clustered_ratio
+from heedful.numerics.agreement import TaskAnswers
+from heedful.numerics.cohorts import Cohort, cohort_of
+from heedful.numerics.display import DisplayTest, display_test
+from heedful.numerics.peers import PeerTests, peer_tests
+from heedful.numerics.permutation import adjusted
+from heedful.numerics.statistics import Estimate
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+FailedTest = Literal["display", "peers"]
 
+AS_SHOWN = 0.2
+"""Mean tau-b with the position from which answers follow the display: one answer in five left as shown."""
+DISPLAY_SHARE = 0.2
+"""Part of the error budget that is spent on the display; the rest is for the peers."""
+_AT_A_TIME = 0.01
+"""Share of the labelers that one round may flag (at least one): it bounds the rounds to a hundred."""
 _SLACK = 1e-9
-"""Sums of the same scores in another order may differ by rounding; they count as equal."""
-
-
-class WithinTaskTest(NamedTuple):
-    """`worse` and `two_sided` are p-values; `z` is the distance from the expected sum in its standard deviations."""
-
-    worse: float
-    two_sided: float
-    z: float
-
-
-def within_task_test(
-    scores: Sequence[Floats], slots: Sequence[int], *, seed: int, draws: int = 10_000
-) -> WithinTaskTest:
-    """Test whether one labeler scores lower than the others who did the same tasks.
-
-        T = sum over tasks of scores[task][slot];   null: every slot of a task is equally likely to be the labeler's
-        p = (1 + draws at least as extreme as T) / (1 + draws)
-
-    Exact up to the random draws: no model of tasks or labelers, and a task's difficulty cancels.
-
-    Args:
-        scores: per task [R], one number for each labeler of the task, higher is better.
-        slots: per task, which of them is the labeler under test.
-        seed: the same seed gives every labeler the same draws, so the answer does not depend on anyone's name.
-    """
-    seen = sum(float(task[slot]) for task, slot in zip(scores, slots, strict=True))
-    drawn = _drawn_sums(scores, seed=seed, draws=draws)
-    expected = sum(float(task.mean()) for task in scores)
-    spread = float(np.sqrt(sum(float(task.var()) for task in scores)))
-    worse = int((drawn <= seen + _SLACK).sum())
-    extreme = int((np.abs(drawn - expected) >= abs(seen - expected) - _SLACK).sum())
-    z = (seen - expected) / spread if spread > _SLACK else 0.0
-    return WithinTaskTest((1 + worse) / (1 + draws), (1 + extreme) / (1 + draws), z)
-
-
-def _drawn_sums(scores: Sequence[Floats], *, seed: int, draws: int) -> Floats:
-    """Return the sum over tasks of one randomly drawn slot each, [draws]."""
-    rng = np.random.default_rng(seed)
-    totals = np.zeros(draws)
-    for size in sorted({len(task) for task in scores}):
-        table = np.stack([task for task in scores if len(task) == size])
-        chosen = rng.integers(0, size, size=(draws, len(table)), dtype=np.uint8)
-        for column, task in zip(chosen.T, table, strict=True):
-            totals += task[column]
-    return totals
-
-
-def displayed_order_test(
-    levels: Sequence[Ints], positions: Sequence[Ints], *, seed: int, draws: int = 2000
-) -> tuple[float, float]:
-    """Test whether answers follow the order in which completions were shown, which was random: an exact null.
-
-    Args:
-        levels: per task [n], where the labeler put each completion, 0 = best; at least one.
-        positions: per task [n], where it was shown, 0 = first.
-
-    Returns:
-        Mean tau-b of answer and position (constant answers count 0), and the one-sided p-value of "as shown".
-    """
-    rng = np.random.default_rng(seed)
-    drawn, seen = np.zeros(draws), 0.0
-    for size in sorted({len(task) for task in levels}):
-        chosen = [i for i, task in enumerate(levels) if len(task) == size]
-        answers, shown = pair_signs([levels[i] for i in chosen]), pair_signs([positions[i] for i in chosen])
-        scale = np.sqrt(np.maximum(np.abs(answers).sum(axis=1), 1) * answers.shape[1])
-        seen += float(((answers * shown).sum(axis=1) / scale).sum())
-        orders = pair_signs(rng.random((draws, len(chosen), size)))
-        drawn += ((answers * orders).sum(axis=2) / scale).sum(axis=1)
-    return seen / len(levels), (1 + int((drawn >= seen - _SLACK).sum())) / (1 + draws)
+"""Numbers that differ by rounding only count as equal."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +54,9 @@ class LabelerTest:
     `tasks` counts tasks with at least one other answer, `tested` those with two or more others (with one other, nobody
     can say who of the two is wrong); both leave out constant answers, which `constant` counts. `similarity` is the mean
     tau-b with the others. `gap` is the S2 agreement of the others with each other minus `s2`, on the tested tasks. `p`
-    and `two_sided` are the within-task test's, `q` the adjusted p (Benjamini-Hochberg). None means too little overlap
-    to say.
+    and `two_sided` are the within-task test's, `q` the adjusted p (Benjamini-Hochberg). `shown` is the mean tau-b with
+    the displayed positions, `shown_p` and `shown_q` belong to it. None means too little to say. `failed` names the test
+    that flags.
     """
 
     labeler: str
@@ -115,154 +70,124 @@ class LabelerTest:
     p: float | None
     two_sided: float | None
     z: float | None
-    q: float | None = None
-    flagged: bool = False
+    q: float | None
+    shown: float | None
+    shown_p: float | None
+    shown_q: float | None
+    failed: FailedTest | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a test flags the labeler."""
+        return self.failed is not None
 
 
 def find_unreliable(
-    tasks: Sequence[TaskAnswers],
+    answers: Cohort | Sequence[TaskAnswers],
     *,
     seed: int,
     q: float = 0.05,
     minimum_gap: float = 0.10,
     minimum_tasks: int = 30,
-    draws: int = 10_000,
 ) -> dict[str, LabelerTest]:
-    """Flag labelers who agree less with the others than the others do with each other.
-
-    A flag needs all of: q-value at most `q` over all labelers with enough tasks, gap at least `minimum_gap`, and
-    `minimum_tasks` tested tasks. The worst is flagged, taken out, and everything is computed anew, because a bad
-    labeler drags down the others; so on until nobody is flagged.
+    """Flag labelers whose answers follow the display, and those who agree less with the others than those do.
 
     Args:
-        tasks: all answers.
-        q: bound on the expected share of false flags.
-        minimum_gap: share in [0, 1]; 0.10 is ten points of S2 agreement.
-        minimum_tasks: tasks with at least two other labelers.
+        answers: all answers to one criterion; arrays where there are many.
+        seed: of the intervals; no p-value depends on it.
+        q: bound on the expected share of false flags, and on the chance of any flag where nobody is bad.
+        minimum_gap: share in [0, 1]; 0.10 is ten points of S2 agreement. For the test by peers.
+        minimum_tasks: answers with a known display, or tasks with at least two other labelers.
 
     Returns:
-        Labeler to test. A flagged labeler's numbers are those of the round of the flag. The others' are those of the last
-        round, but where that left too few tasks, p-values are of the last round that had enough.
+        Labeler to test, by name. A flagged labeler's numbers are those of the round of the flag. The others' are those of
+        the last round, but where that left too few tasks, p-values are of the last round that had enough.
     """
-    flagged: dict[str, LabelerTest] = {}
-    latest: dict[str, LabelerTest] = {}
+    cohort = answers if isinstance(answers, Cohort) else cohort_of(answers)
+    shown = _Shown.of(display_test(cohort), minimum_tasks, budget=q * DISPLAY_SHARE)
+    kept = np.ones(len(cohort.names), dtype=bool)
+    latest = peer_tests(cohort, kept, minimum_tasks=minimum_tasks)
+    found = _tests(cohort, latest, shown, shown.flagged, "display", seed=seed)
+    gone = shown.flagged
     while True:
-        left = [task.without(flagged) for task in tasks]
-        found, compared = _round(left, minimum_tasks=minimum_tasks, seed=seed, draws=draws)
-        bad = [test for test in found.values() if _is_bad(test, q=q, minimum_gap=minimum_gap)]
-        latest = {who: _keep_p_values(test, latest.get(who, test)) for who, test in found.items()}
-        if not bad:
-            kept = {who: _with_intervals(test, compared, seed=seed) for who, test in latest.items()}
-            return dict(sorted({**kept, **flagged}.items()))
-        worst = min(bad, key=lambda test: (test.z or 0.0, test.labeler))
-        flagged[worst.labeler] = replace(_with_intervals(worst, compared, seed=seed), flagged=True)
+        if gone.any():
+            kept = kept & ~gone
+            latest = peer_tests(cohort, kept, minimum_tasks=minimum_tasks).or_earlier(latest)
+        gone = _worst(latest, budget=q * (1 - DISPLAY_SHARE), minimum_gap=minimum_gap)
+        found += _tests(cohort, latest, shown, gone, "peers", seed=seed)
+        if not gone.any():
+            found += _tests(cohort, latest, shown, kept, None, seed=seed)
+            return {test.labeler: test for test in sorted(found, key=lambda test: test.labeler)}
 
 
-def _is_bad(test: LabelerTest, *, q: float, minimum_gap: float) -> bool:
-    return test.q is not None and test.q <= q and test.gap is not None and test.gap >= minimum_gap - _SLACK
+@dataclass(frozen=True)
+class _Shown:
+    """The test against the display, of all labelers; NaN is what cannot be said."""
+
+    tau: Floats
+    p: Floats
+    q: Floats
+    flagged: Bools
+
+    @staticmethod
+    def of(test: DisplayTest, minimum_tasks: int, *, budget: float) -> _Shown:
+        p = np.where(test.answers >= max(1, minimum_tasks), test.p, np.nan)
+        q = adjusted(p)
+        tau = np.where(test.answers > 0, test.tau, np.nan)
+        return _Shown(tau, p, q, (q <= budget) & (tau >= AS_SHOWN - _SLACK))
 
 
-def _keep_p_values(test: LabelerTest, earlier: LabelerTest) -> LabelerTest:
-    """Return the test with the p-values of an earlier round, where this one had too few tasks for any."""
-    if test.p is not None:
-        return test
-    return replace(test, p=earlier.p, two_sided=earlier.two_sided, z=earlier.z, q=earlier.q)
+def _worst(tests: PeerTests, *, budget: float, minimum_gap: float) -> Bools:
+    """Return who is flagged in this round: those furthest below expectation among all that fail, ties by name."""
+    bad = np.flatnonzero(tests.kept & (tests.q <= budget) & (tests.gap >= minimum_gap - _SLACK))
+    most = max(1, int(_AT_A_TIME * len(tests.kept)))
+    flagged = np.zeros(len(tests.kept), dtype=bool)
+    flagged[bad[np.argsort(tests.z[bad], kind="stable")][:most]] = True
+    return flagged
 
 
-def _round(
-    tasks: Sequence[TaskAnswers], *, minimum_tasks: int, seed: int, draws: int
-) -> tuple[dict[str, LabelerTest], list[Comparison]]:
-    """Test every labeler once and adjust the p-values over those with enough tasks; intervals come later."""
-    from scipy.stats import false_discovery_control
-
-    labelers = sorted({labeler for task in tasks for labeler in task.labelers})
-    constant = dict.fromkeys(labelers, 0)
-    compared = []
-    for task in tasks:
-        silent = [who for who, levels in zip(task.labelers, task.levels, strict=True) if len(set(levels)) == 1]
-        constant.update({who: constant[who] + 1 for who in silent})
-        compared.append(compare(task.without(silent)))
-    found = {
-        who: _test_labeler(who, compared, constant[who], minimum_tasks=minimum_tasks, seed=seed, draws=draws)
-        for who in labelers
-    }
-    tested = {who: test.p for who, test in found.items() if test.p is not None}
-    adjusted = false_discovery_control(list(tested.values())) if tested else []
-    found |= {who: replace(found[who], q=float(value)) for who, value in zip(tested, adjusted, strict=True)}
-    return found, compared
+def _tests(
+    cohort: Cohort, tests: PeerTests, shown: _Shown, wanted: Bools, failed: FailedTest | None, *, seed: int
+) -> list[LabelerTest]:
+    """Return what is known about some labelers, with the intervals of this round."""
+    two_sided = tests.two_sided(wanted)
+    return [_labeler_test(cohort, tests, shown, who, failed, seed, two_sided[who]) for who in _by_size(wanted, tests)]
 
 
-Slots = list[tuple[Comparison, int]]
-"""Tasks of one labeler, each with the labeler's row in it."""
+def _by_size(wanted: Bools, tests: PeerTests) -> Iterable[int]:
+    """Return the labelers with as many tasks after each other: they share one set of resamples."""
+    return sorted(np.flatnonzero(wanted).tolist(), key=lambda who: int(tests.tasks[who]))
 
 
-def _slots(labeler: str, compared: Sequence[Comparison], others: int) -> Slots:
-    """Return the labeler's tasks that have at least so many others."""
-    return [
-        (task, task.labelers.index(labeler))
-        for task in compared
-        if labeler in task.labelers and len(task.labelers) > others
-    ]
-
-
-def _test_labeler(
-    labeler: str, compared: Sequence[Comparison], constant: int, *, minimum_tasks: int, seed: int, draws: int
+def _labeler_test(
+    cohort: Cohort,
+    tests: PeerTests,
+    shown: _Shown,
+    who: int,
+    failed: FailedTest | None,
+    seed: int,
+    two_sided: float,
 ) -> LabelerTest:
-    """Compare one labeler with the others of the same tasks."""
-    tested = _slots(labeler, compared, others=2)
-    test = None
-    if len(tested) >= max(1, minimum_tasks):
-        scores, slots = [_mean_similarity(task) for task, _ in tested], [slot for _, slot in tested]
-        test = within_task_test(scores, slots, seed=seed, draws=draws)
-    peers, gap = _peers_and_gap(tested)
+    similarity, s2 = tests.compared.intervals(who, seed=seed)
     return LabelerTest(
-        labeler=labeler,
-        tasks=len(_slots(labeler, compared, others=1)),
-        tested=len(tested),
-        constant=constant,
-        similarity=None,
-        s2=None,
-        peers_s2=peers,
-        gap=gap,
-        p=test.worse if test else None,
-        two_sided=test.two_sided if test else None,
-        z=test.z if test else None,
+        labeler=cohort.names[who],
+        tasks=int(tests.tasks[who]),
+        tested=int(tests.tested[who]),
+        constant=int(tests.constant[who]),
+        similarity=similarity,
+        s2=s2,
+        peers_s2=_known(tests.peers_s2[who]),
+        gap=_known(tests.gap[who]),
+        p=_known(tests.p[who]),
+        two_sided=_known(two_sided),
+        z=_known(tests.z[who]),
+        q=_known(tests.q[who]),
+        shown=_known(shown.tau[who]),
+        shown_p=_known(shown.p[who]),
+        shown_q=_known(shown.q[who]),
+        failed=failed,
     )
 
 
-def _with_intervals(test: LabelerTest, compared: Sequence[Comparison], *, seed: int) -> LabelerTest:
-    """Return the test with the labeler's similarity and S2, clustered by task."""
-    shared = _slots(test.labeler, compared, others=1)
-    if not shared:
-        return test
-    similarity = [float(_mean_similarity(task)[slot]) for task, slot in shared]
-    same, both = np.array([_own_pairs(task, slot) for task, slot in shared]).T
-    tasks = range(len(shared))
-    s2 = clustered_ratio(same, both, tasks, seed=seed) if both.any() else None
-    return replace(test, similarity=clustered_mean(similarity, tasks, seed=seed), s2=s2)
-
-
-def _mean_similarity(task: Comparison) -> Floats:
-    """Return for each labeler of a task the mean tau-b with the others, [R]."""
-    means: Floats = (task.similarity.sum(axis=1) - 1) / (len(task.labelers) - 1)
-    return means
-
-
-def _own_pairs(task: Comparison, slot: int) -> tuple[float, float]:
-    """Return the pairs that the labeler and the others ordered: alike, and in all."""
-    same, both = task.same_order[slot], task.both_ordered[slot]
-    return float(same.sum() - same[slot]), float(both.sum() - both[slot])
-
-
-def _peers_and_gap(tested: Slots) -> tuple[float | None, float | None]:
-    """Return S2 of the others with each other, and how much less the labeler has, on the same tasks."""
-    own_same = own_both = peers_same = peers_both = 0.0
-    for task, slot in tested:
-        same, both = _own_pairs(task, slot)
-        own_same, own_both = own_same + same, own_both + both
-        # Every pair of labelers stands twice in the matrix; what is not the labeler's own is the others'.
-        peers_same += (task.same_order.sum() - np.trace(task.same_order)) / 2 - same
-        peers_both += (task.both_ordered.sum() - np.trace(task.both_ordered)) / 2 - both
-    if not own_both or not peers_both:
-        return None, None
-    return float(peers_same / peers_both), float(peers_same / peers_both - own_same / own_both)
+def _known(number: float) -> float | None:
+    return None if np.isnan(number) else float(number)

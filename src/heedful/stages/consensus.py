@@ -18,7 +18,7 @@ from heedful.records.seeds import derive_seed
 from heedful.records.types import Consensus, Preference, Prompt, Ranking
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 2
+VERSION = 3
 USES_TORCH = False
 INPUTS = {"rankings": InputSpec(stages=("collect",))}
 
@@ -36,19 +36,20 @@ class Config(StageConfig):
     smoothing: float = Field(default=1.0, ge=0)
     """Votes added to each side of a pair: p = (wins + ties / 2 + a) / (n + 2 a)."""
     minimum_tasks: int = Field(default=30, ge=1)
-    """Tasks shared with two other labelers that a flag needs."""
+    """Tasks that a flag needs: shared with two other labelers, or with a known display."""
     minimum_gap: float = Field(default=0.10, ge=0, le=1)
     """How much less than the others a flagged labeler must agree; 0.10 is ten points."""
     q: float = Field(default=0.05, gt=0, lt=1)
-    """Bound on the expected share of false flags (Benjamini-Hochberg)."""
+    """Bound on the expected share of false flags (Benjamini-Hochberg); a fifth of it is for "as displayed"."""
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Write `consensus.jsonl`, `train.preferences.jsonl`, `tune.preferences.jsonl` and `labelers.json`."""
     rankings = inputs["rankings"].records("rankings", Ranking)
     flag_seed = derive_seed(seed, "consensus", "flags")
-    limits = {"q": config.q, "minimum_gap": config.minimum_gap}
-    reports = flag_labelers(rankings, seed=flag_seed, minimum_tasks=config.minimum_tasks, **limits)
+    reports = flag_labelers(
+        rankings, seed=flag_seed, minimum_tasks=config.minimum_tasks, q=config.q, minimum_gap=config.minimum_gap
+    )
     flagged = [report.labeler for report in reports if report.flagged]
     excluded = flagged if config.exclude_flagged else []
     tasks = by_task(ranking for ranking in rankings if ranking.labeler not in excluded)

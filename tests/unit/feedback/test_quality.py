@@ -105,7 +105,7 @@ def test_minimum_gap_and_q_are_passed_on() -> None:
     )
     assert [r.labeler for r in flag_labelers(rankings, seed=0) if r.flagged] == ["bad"]
     assert not any(r.flagged for r in flag_labelers(rankings, seed=0, minimum_gap=0.5))
-    assert not any(r.flagged for r in flag_labelers(rankings, seed=0, q=1e-9))
+    assert not any(r.flagged for r in flag_labelers(rankings, seed=0, q=1e-99))
     assert not any(r.flagged for r in flag_labelers(rankings, seed=0, minimum_tasks=150))
 
 

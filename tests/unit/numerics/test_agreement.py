@@ -10,6 +10,7 @@ from heedful.numerics.agreement import (
     TaskAnswers,
     compare,
     krippendorff_alpha,
+    krippendorff_interval,
     pair_signs,
     ranking_alpha,
     task_answers,
@@ -130,3 +131,46 @@ def test_not_enough_overlap_is_said() -> None:
     assert team_agreement([answers([0, 1])], "S2", seed=0) is None
     assert team_agreement([], "S1", seed=0) is None
     assert team_agreement([answers([0, 0], [0, 1])], "S2", seed=0) is None
+
+
+# Ten units, five observers; krippendorff 0.9.0: alpha(reliability_data=RATINGS, level_of_measurement=...)
+RATINGS = [
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, None],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5],
+    [None, 3, 3, 3, 2, 3, 4, 2, 2, 5],
+    [2, 2, 3, 1, 2, 4, 4, 1, None, 5],
+    [5, None, 3, 3, 1, 4, 4, 2, 2, 1],
+]
+KRIPPENDORFF_NOMINAL, KRIPPENDORFF_ORDINAL = 0.47814039408866993, 0.3331351735110214
+
+
+def test_alpha_equals_the_package() -> None:
+    ratings = np.array(RATINGS, dtype=float)
+    assert krippendorff_alpha(ratings, metric="nominal") == pytest.approx(KRIPPENDORFF_NOMINAL, abs=FP64)
+    assert krippendorff_alpha(ratings, metric="ordinal") == pytest.approx(KRIPPENDORFF_ORDINAL, abs=FP64)
+
+
+def test_alpha_interval_resamples_clusters() -> None:
+    ratings = np.array(RATINGS, dtype=float)
+    found = krippendorff_interval(ratings, list("aabbccddee"), metric="ordinal", seed=0)
+    assert found is not None
+    assert found.value == pytest.approx(KRIPPENDORFF_ORDINAL, abs=FP64)
+    assert found.low < found.value < found.high
+    assert (found.n, found.clusters) == (10, 5)
+    one = krippendorff_interval(ratings, ["a"] * 10, metric="ordinal", seed=0)
+    assert one is not None
+    assert (one.low, one.high) == pytest.approx((one.value, one.value), abs=FP64)
+    assert krippendorff_interval(np.ones((2, 3)), "abc", metric="nominal", seed=0) is None
+
+
+def test_alpha_interval_holds_the_truth_as_often_as_it_says() -> None:
+    # Two values; both labelers see the truth and give its opposite one time in five: agreement 0.68, alpha 0.36 in the long run.
+    rng = np.random.default_rng(0)
+    held = 0
+    for i in range(200):
+        truth = rng.integers(0, 2, 60)
+        ratings = np.where(rng.random((2, 60)) < 0.2, 1 - truth, truth).astype(float)
+        found = krippendorff_interval(ratings, range(60), metric="nominal", seed=i, draws=200)
+        assert found is not None
+        held += found.low <= 0.36 <= found.high
+    assert held >= 178

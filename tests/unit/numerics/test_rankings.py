@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from heedful.errors import DataError
+from heedful.numerics.kemeny import MAX_ITEMS
 from heedful.numerics.rankings import (
-    MAX_ITEMS,
     PairCounts,
     WeakOrder,
     borda_scores,

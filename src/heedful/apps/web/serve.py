@@ -1,0 +1,88 @@
+"""Start the site: open the store, say where to come in, serve until stopped."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from heedful.apps.web.site import make_site
+from heedful.errors import ConfigError
+from heedful.feedback.accounts import add_user, invite, people
+from heedful.feedback.database import Database
+
+MANAGER = "manager"
+"""The name of the account that is made at the first start."""
+
+
+def check_host(host: str, *, behind_tls: bool) -> None:
+    """Refuse to listen where others can reach us, unless a TLS proxy stands in front: sessions would travel in the clear.
+
+    Raises:
+        ConfigError: the host is no loopback address, and no proxy was promised.
+    """
+    if behind_tls or _is_loopback(host):
+        return
+    raise ConfigError(
+        f"--host {host}: other machines can reach it, and what people send would travel unencrypted; "
+        "put a TLS proxy in front and say --behind-tls, or leave --host out"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def manager_link(database: Database, base: str) -> str:
+    """Return a fresh one-time link for whoever runs the site; their account is made at the first start.
+
+    Whoever can start the site can read its database, so the link gives away nothing.
+    """
+    now = datetime.now(UTC)
+
+    def job(s: Session) -> str:
+        managers = [each for each in people(s) if each.role == "admin" and each.active]
+        user_id = managers[0].user_id if managers else add_user(s, MANAGER, "admin", now)
+        return invite(s, user_id, now)
+
+    return f"{base}/join/{database.write(job)}"
+
+
+def serve(database: str, host: str, port: int, *, behind_tls: bool, say: Callable[[str], None]) -> None:
+    """Serve the labeling site until Ctrl-C.
+
+    Args:
+        database: a file, or sqlite:///... or postgresql://...; made where there is none.
+        host: the address to listen on.
+        port: its port.
+        behind_tls: a TLS proxy stands in front; it sends `X-Forwarded-For` and `X-Forwarded-Proto`.
+        say: takes the lines for the person at the terminal.
+    """
+    import uvicorn
+
+    check_host(host, behind_tls=behind_tls)
+    store = Database.open(database)
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        say(f"Labels are kept in {store.name}")
+        link = manager_link(store, f"http://{shown}:{port}")
+        say(f"To manage, open this link (good for one visit, three days):\n  {link}")
+        if behind_tls:
+            say("Write the proxy's https address in place of the beginning of the link.")
+        site = make_site(store, secure=behind_tls)
+        uvicorn.run(
+            site,
+            host=host,
+            port=port,
+            log_level="warning",
+            proxy_headers=behind_tls,
+            server_header=False,
+            date_header=True,
+        )
+    finally:
+        store.close()
