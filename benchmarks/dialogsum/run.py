@@ -62,6 +62,7 @@ def variant_recipe(variant: str) -> Recipe:
         tables["sft"] |= decoder_start()
         tables["sft"].pop("scratch", None)
         tables["align"]["policy"]["targets"] = ["q_proj", "v_proj"]
+        tables["align"] |= {"iterations": 30, "optimizer": {"lr": 5e-4}, "kl": {"coef": 0.1}}
     if mixture == "clean":
         tables["title"] = tables["report"]["title"] = CLEAN_TITLE
         tables["dialogues"]["sources"][0]["path"] = "work/clean.jsonl"
