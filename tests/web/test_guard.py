@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from heedful.apps.web.rates import Rate
-from heedful.apps.web.security import BODY_BYTES
+from heedful.apps.web.security import BODY_BYTES, CONTENT_SECURITY_POLICY
 from heedful.apps.web.serve import check_host
 from heedful.errors import ConfigError, StoreUnavailable
 from tests.sites import ORIGIN, Site

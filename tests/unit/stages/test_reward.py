@@ -19,6 +19,7 @@ from heedful.errors import ConfigError, DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
 from heedful.models.prompts import Renderer
 from heedful.models.reward import RewardModel, load_reward_model, new_reward_model
+from heedful.numerics.statistics import fit_temperature
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Demonstration, LabeledText, Message, Preference
 from heedful.stages import reward, sft
@@ -325,6 +326,19 @@ def test_a_source_of_one_class_cannot_be_balanced(tmp_path: Path) -> None:
         classifier(tmp_path, balance="source", train__labeled=train, tune__labeled=tune)
     artifact = classifier(tmp_path / "class", balance="class", train__labeled=train, tune__labeled=tune)
     assert (artifact.path / "model").is_dir()
+
+
+def test_the_temperature_is_fitted_in_the_balance_of_the_training(tmp_path: Path) -> None:
+    # one label of each class is wrong, which is dearer in the rarer class
+    tune = [row.model_copy(update={"label": not row.label}) if i < 2 else row for i, row in enumerate(labeled(16, "t"))]
+    artifact = classifier(tmp_path, balance="class", train__labeled=labeled(24, "a"), tune__labeled=tune)
+    model = load_reward_model(artifact.path / "model")
+    raw = model.raw_batched([row.prompt for row in tune], [row.completion for row in tune]).double()
+    odds, labels = (raw[:, 0] - raw[:, 1]).tolist(), [row.label for row in tune]
+    # a quarter is unwanted: 16 / (2 * 12) and 16 / (2 * 4)
+    balanced = fit_temperature(odds, labels, weights=[2 / 3 if label else 2.0 for label in labels])
+    assert artifact.metrics["temperature"] == pytest.approx(balanced, rel=1e-3)
+    assert fit_temperature(odds, labels) != pytest.approx(balanced, rel=1e-2)
 
 
 def test_labels_that_cannot_be_learned_from(tmp_path: Path) -> None:
