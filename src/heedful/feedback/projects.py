@@ -45,6 +45,8 @@ class ProjectSettings(BaseModel):
     """Share of a labeler's tasks whose answer is known."""
     repeat_share: Share = 0.0
     """Share of a labeler's tasks that they have answered before."""
+    listed: bool = False
+    """Each task is only for those it is assigned to (`tasks.assign_tasks`)."""
 
     @model_validator(mode="after")
     def _scale_goes_up(self) -> ProjectSettings:
@@ -64,6 +66,7 @@ class Project(ProjectSettings):
 
     id: int
     seed: int
+    closed: bool
     instructions_version: int
     instructions: str
     created: datetime
@@ -93,12 +96,24 @@ class Progress:
     wanted: int
 
 
-def create_project(s: Session, new: NewProject, now: datetime, *, by: int | None = None) -> int:
-    """Make a project and return its id; DataError where the name is taken."""
+def create_project(
+    s: Session, new: NewProject, now: datetime, *, by: int | None = None, seed: int | None = None
+) -> int:
+    """Make a project and return its id; DataError where the name is taken.
+
+    `seed` decides the order of tasks and of display; drawn where it is not given.
+    """
     if s.scalar(select(ProjectRow.id).where(ProjectRow.name == new.name)) is not None:
         raise DataError(f"there is a project '{new.name}' already", field="name", fix="choose another name")
     settings = new.model_dump(exclude={"instructions"})
-    row = ProjectRow(**settings, instructions_version=1, seed=secrets.randbits(63), created=now)
+    drawn = secrets.randbits(63) if seed is None else seed
+    row = ProjectRow(
+        **settings,
+        instructions_version=1,
+        seed=drawn,
+        closed=False,
+        created=now,
+    )
     s.add(row)
     s.flush()
     s.add(Instruction(project_id=row.id, version=1, text=new.instructions, created=now))
@@ -188,6 +203,21 @@ def new_instructions(s: Session, project_id: int, text: str, now: datetime, *, b
     return version
 
 
+def set_closed(s: Session, project_id: int, closed: bool, now: datetime, *, by: int | None) -> None:
+    """Close a project or open it again, logged: nobody gets a new task from a closed one, what is at hand may be finished."""
+    row = s.get(ProjectRow, project_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise NotFound("there is no such project")
+    if row.closed != closed:
+        row.closed = closed
+        note(s, now, by, "project.closed" if closed else "project.opened", f"project/{project_id}", {})
+
+
+def is_closed(s: Session, project_id: int) -> bool:
+    """Return True where nobody gets a new task."""
+    return bool(s.scalar(select(ProjectRow.closed).where(ProjectRow.id == project_id)))
+
+
 def acknowledge(s: Session, user_id: int, project_id: int, version: int, now: datetime) -> None:
     """Remember that somebody has read a version; NotFound where there is no such version."""
     if s.get(Instruction, (project_id, version)) is None:
@@ -265,5 +295,5 @@ def set_member_state(
 
 def _with_instructions(s: Session, row: ProjectRow) -> Project:
     instruction = s.get_one(Instruction, (row.id, row.instructions_version))
-    names = {*ProjectSettings.model_fields, "id", "seed", "instructions_version", "created"}
+    names = {*ProjectSettings.model_fields, "id", "seed", "closed", "instructions_version", "created"}
     return Project(**{name: getattr(row, name) for name in names}, instructions=instruction.text)

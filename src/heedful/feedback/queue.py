@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from heedful.feedback.answers import Answer, current
 from heedful.feedback.leases import IS_LIVE, clock, find_lease, holds, lease_time, lock_member, lock_task, room
 from heedful.feedback.projects import member_state
+from heedful.feedback.tables import Assignment as Assigned
 from heedful.feedback.tables import Completion, Lease, Project, Response, Task
 from heedful.feedback.tables import LeaseState as LeaseState
 from heedful.feedback.texts import completions_of, to_prompt
@@ -54,6 +55,10 @@ _FREE = (
 )
 """What misses the fewest answers among the tasks with room that this labeler has not had."""
 _FREE_NOW = _FREE.with_for_update(of=Task, skip_locked=True)
+_IS_MINE = (
+    select(Assigned.task_id).where(Assigned.task_id == Task.id, Assigned.user_id == bindparam("user")).correlate(Task)
+).exists()
+"""The condition that a task is assigned to this labeler."""
 _SKIPS = select(func.count()).where(
     Response.task_id == Lease.task_id, Response.user_id == Lease.user_id, Response.state == "skipped"
 )
@@ -123,6 +128,8 @@ def why_nothing(s: Session, project_id: int, user_id: int) -> Nothing:
     tasks = select(Task.id).where(Task.project_id == project_id)
     if s.scalar(tasks.limit(1)) is None:
         return "empty"
+    if s.get_one(Project, project_id).listed:
+        tasks = tasks.where(_IS_MINE)
     left = tasks.where(Task.missing > 0, ~_MINE.where(Lease.state != "open").exists())
     return "finished" if s.scalar(left.limit(1), {"user": user_id}) is None else "waiting"
 
@@ -186,7 +193,8 @@ def _practice(s: Session, project_id: int, user_id: int, now: datetime) -> Lease
 def _claim(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
     """Lease a task with room; at first one that nobody else is at just now, and only then wait for one."""
     about = {"project": project_id, "user": user_id, **clock(now)}
-    for query in (_FREE_NOW, _FREE):
+    listed = s.get_one(Project, project_id).listed
+    for query in (_FREE_NOW.where(_IS_MINE), _FREE.where(_IS_MINE)) if listed else (_FREE_NOW, _FREE):
         passed: list[int] = []
         while (task := s.scalar(query, {**about, "passed": passed})) is not None:
             # Leases that others committed after the query began are seen only now that the task is locked.

@@ -5,10 +5,11 @@ for often (how many answers a task has, whether a lease is answered) is kept bes
     login_token  one-time links, session: who is logged in; both hold hashes, never the secret
     project      what is asked, how, and how often; instruction: its texts; ack: who has read which
     membership   who works on what
-    task         a prompt, completion: what is compared
+    task         a prompt, completion: what is compared; assignment: who is to answer it, where that is listed
     lease        one row per task and labeler: the order they saw, until when the task is theirs, what became of it
     response     every revision of every answer
-    gold, flag   known answers, and what was found out about labelers
+    gold, repeat known answers, and tasks shown once more; flag: what was found out about labelers
+    ruling       what a manager decided in place of a consensus, message: what they wrote to a labeler
     event        who did what to whom, never changed
 """
 
@@ -29,8 +30,10 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
+from sqlalchemy import Text as LongText
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -163,6 +166,10 @@ class Project(Base):
     instructions_version: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger)
     """Where the order of tasks and of display comes from."""
+    closed: Mapped[bool] = mapped_column(server_default=false())
+    """Nobody gets a new task; what is at hand may still be finished."""
+    listed: Mapped[bool] = mapped_column(server_default=false())
+    """Each task is only for those who are named in `assignment`; otherwise for whoever comes."""
     created: Mapped[datetime]
 
 
@@ -244,6 +251,52 @@ class Gold(Base):
     created: Mapped[datetime]
 
 
+class Assignment(Base):
+    """A task is for this labeler; it matters in projects that are `listed`."""
+
+    __tablename__ = "assignment"
+    task_id: Mapped[TaskId] = mapped_column(primary_key=True)
+    user_id: Mapped[UserId] = mapped_column(primary_key=True, index=True)
+
+
+class Repeat(Base):
+    """A task that shows one labeler once more what they have answered, in another order. `task_id` is a task of its own, a copy
+    of `original_id` that wants 0 answers, so that it counts nowhere.
+    """
+
+    __tablename__ = "repeat"
+    __table_args__ = (UniqueConstraint("original_id", "user_id"),)
+    task_id: Mapped[TaskId] = mapped_column(primary_key=True, autoincrement=False)
+    original_id: Mapped[TaskId]
+    user_id: Mapped[UserId] = mapped_column(index=True)
+
+
+class Ruling(Base):
+    """What a manager decided about a task in place of its consensus; the latest is in force, and JSON null takes it back."""
+
+    __tablename__ = "ruling"
+    id: Mapped[Id]
+    task_id: Mapped[TaskId] = mapped_column(index=True)
+    answer: Mapped[Any] = mapped_column(JSON)
+    reason: Mapped[Text]
+    by: Mapped[int | None] = mapped_column(BigId, ForeignKey("user.id"))
+    created: Mapped[datetime]
+
+
+class Message(Base):
+    """What a manager wrote to a labeler about a project."""
+
+    __tablename__ = "message"
+    __table_args__ = (Index(None, "user_id", "project_id"),)
+    id: Mapped[Id]
+    project_id: Mapped[ProjectId]
+    user_id: Mapped[UserId]
+    sender: Mapped[int | None] = mapped_column(BigId, ForeignKey("user.id"))
+    text: Mapped[Text]
+    created: Mapped[datetime]
+    read_at: Mapped[datetime | None]
+
+
 class Lease(Base):
     """A task in the hands of a labeler, and later what became of it.
 
@@ -305,7 +358,7 @@ class Response(Base):
 
 
 class Flag(Base):
-    """What a test found out about a labeler, and what a person decided about it."""
+    """What a test found out about a labeler, in figures and in words, and what a person decided about it."""
 
     __tablename__ = "flag"
     id: Mapped[Id]
@@ -316,6 +369,7 @@ class Flag(Base):
     q: Mapped[float | None]
     effect: Mapped[float | None]
     n: Mapped[int]
+    text: Mapped[str | None] = mapped_column(LongText)
     decision: Mapped[str | None] = mapped_column(String(20))
     decided_by: Mapped[int | None] = mapped_column(BigId, ForeignKey("user.id"))
     created: Mapped[datetime]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.answer_rules import Answer
-from heedful.feedback.tables import Completion, Gold, Project, Task
+from heedful.feedback.tables import Assignment, Completion, Gold, Membership, Project, Task
 from heedful.feedback.texts import WholeText, completions_of, to_json, whole
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Prompt
@@ -75,6 +75,43 @@ def add_tasks(s: Session, project_id: int, tasks: Sequence[NewTask], now: dateti
     if new:
         _insert_tasks(s, row, new, now)
     return len(new)
+
+
+def assign_tasks(s: Session, project_id: int, assigned: Mapping[str, Sequence[int]]) -> None:
+    """Say who is to answer which tasks, beside what was said before; it matters in projects that are `listed`.
+
+    Args:
+        s: the session.
+        project_id: the project.
+        assigned: task key to the ids of people on the project.
+
+    Raises:
+        DataError: there is no task of that key, or somebody is not on the project.
+    """
+    ids = _ids(s, project_id, list(assigned))
+    on_it = set(s.scalars(select(Membership.user_id).where(Membership.project_id == project_id)))
+    there = set(
+        s.execute(select(Assignment.task_id, Assignment.user_id).join(Task).where(Task.project_id == project_id))
+    )
+    for key, users in assigned.items():
+        if key not in ids:
+            raise DataError(f"there is no task '{key}'", field="key", fix="add the task first")
+        stranger = next((user for user in users if user not in on_it), None)
+        if stranger is not None:
+            raise DataError(f"user {stranger} is not on the project", field=key, fix="let them join first")
+    rows = {(ids[key], user) for key, users in assigned.items() for user in users} - {tuple(row) for row in there}
+    if rows:
+        s.execute(insert(Assignment), [{"task_id": task, "user_id": user} for task, user in sorted(rows)])
+
+
+def _ids(s: Session, project_id: int, keys: Sequence[str]) -> dict[str, int]:
+    """Return key to task id, of those that there are."""
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), _AT_ONCE):
+        part = Task.key.in_(keys[start : start + _AT_ONCE])
+        rows = s.execute(select(Task.key, Task.id).where(Task.project_id == project_id, part))
+        found.update((key, task_id) for key, task_id in rows)
+    return found
 
 
 def _check_size(task: NewTask, mode: str) -> None:

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heedful.errors import DataError
 from heedful.feedback.database import Database
 from heedful.feedback.leases import LONGEST, SHORTEST
 from heedful.feedback.queue import assignment_for, renew, shuffled
 from heedful.feedback.tables import Completion
+from heedful.feedback.tasks import assign_tasks
 from tests.unit.feedback.room import KEYS, Room
 
 
@@ -299,3 +301,32 @@ def test_the_order_of_tasks_does_not_hang_on_how_they_came_in(database: Database
         room.send("anna", task.task_id, based_on=0)
     assert handed != sorted(handed)
     assert handed != [f"prompt of t{number}" for number in range(30)]
+
+
+def test_a_listed_project_gives_each_labeler_their_own_tasks(database: Database) -> None:
+    room = Room(database, overlap=1, listed=True)
+    anna, ben = room.ids["anna"], room.ids["ben"]
+    given = {"t0": [anna], "t1": [ben], "t2": [anna]}
+    database.write(lambda s: assign_tasks(s, room.project, given))
+    assert prompts_of(room, "anna") == {"prompt of t0", "prompt of t2"}
+    assert (room.why("anna"), room.why("ben")) == ("finished", "waiting")
+    assert prompts_of(room, "ben") == {"prompt of t1"}
+    assert room.progress().answers == 3
+
+
+def prompts_of(room: Room, name: str) -> set[str]:
+    found = set()
+    while (task := room.next(name)) is not None:
+        found.add(str(task.prompt))
+        room.send(name, task.task_id, based_on=0)
+    return found
+
+
+def test_tasks_are_assigned_to_people_of_the_project_only(room: Room) -> None:
+    anna = room.ids["anna"]
+    with pytest.raises(DataError, match="no task 't9'"):
+        room.database.write(lambda s: assign_tasks(s, room.project, {"t9": [anna]}))
+    with pytest.raises(DataError, match="not on the project"):
+        room.database.write(lambda s: assign_tasks(s, room.project, {"t0": [anna, 999]}))
+    for _ in range(2):  # what was said before is said again: nothing happens
+        room.database.write(lambda s: assign_tasks(s, room.project, {"t0": [anna]}))

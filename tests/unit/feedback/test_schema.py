@@ -137,3 +137,23 @@ def test_the_database_itself_refuses_to_change_what_was_sent(database: Database)
     for statement in ("UPDATE response SET active_ms = 7", "DELETE FROM response", "DELETE FROM event"):
         with pytest.raises((DBAPIError, sqlite3.Error), match="only ever added"):
             database.write(lambda s, statement=statement: s.execute(text(statement)))
+
+
+def test_a_project_that_was_closed_in_the_first_schema_stays_closed(empty: Engine) -> None:
+    with empty.begin() as connection:
+        schema.upgrade(connection, "0001")
+        for number in (1, 2, 3):
+            connection.execute(
+                text(
+                    "INSERT INTO project (id, name, title, criterion, higher_is_better, mode, ties, overlap, content_warning,"
+                    " rating_min, rating_max, gold_share, repeat_share, instructions_version, seed, created)"
+                    f" VALUES ({number}, 'p{number}', '\"\"', '\"\"', 1 = 1, 'ranking', 'allow', 3, 1 = 0, 1, 7, 0, 0, 1, 1,"
+                    " '2026-01-01 00:00:00')"
+                )
+            )
+        for kind, number in (("closed", 1), ("closed", 2), ("opened", 2)):
+            values = f"'2026-01-01 00:00:00', 'project.{kind}', 'project/{number}', '{{}}'"
+            connection.execute(text(f"INSERT INTO event (created, kind, subject, payload) VALUES ({values})"))
+        schema.upgrade(connection)
+        found = connection.execute(text("SELECT id FROM project WHERE closed")).scalars().all()
+    assert found == [1]

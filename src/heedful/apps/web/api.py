@@ -14,12 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from heedful.apps.web.access import LARGEST_ID, Anyone, Id, Signed, Store, limit, now, signed_call
-from heedful.apps.web.closing import is_open
 from heedful.apps.web.labeling import own_project
 from heedful.apps.web.problems import Problem, field_problem
 from heedful.errors import Conflict
 from heedful.feedback.answers import Answer, Submission, store_answer
-from heedful.feedback.projects import acknowledged
+from heedful.feedback.projects import acknowledged, is_closed
 from heedful.feedback.queue import Assignment, next_assignment, renew, why_nothing
 
 router = APIRouter(prefix="/api")
@@ -50,7 +49,7 @@ def next_task(
         own_project(s, project_id, who)
         if not acknowledged(s, who.user_id, project_id):
             raise Problem(403, "unread")
-        if not is_open(s, project_id):
+        if is_closed(s, project_id):
             return None, "closed"
         task = next_assignment(s, project_id, who.user_id, moment, besides=after)
         return task, None if task is not None else why_nothing(s, project_id, who.user_id)

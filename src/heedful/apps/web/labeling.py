@@ -16,14 +16,22 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from heedful.apps.web import ordering, sheets
 from heedful.apps.web.access import LARGEST_ID, Anyone, Form, Id, Signed, Store, limit, now
-from heedful.apps.web.closing import is_open
 from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import page_words, skip_reasons
 from heedful.apps.web.problems import Problem, field_problem, not_found, wants_json
 from heedful.errors import AnswerError, Conflict
 from heedful.feedback.accounts import Account
 from heedful.feedback.answers import MAX_EVENTS, Answer, State, Stored, Submission, current, recent, store_answer
-from heedful.feedback.projects import Progress, Project, acknowledge, acknowledged, member_state, progress, project
+from heedful.feedback.projects import (
+    Progress,
+    Project,
+    acknowledge,
+    acknowledged,
+    is_closed,
+    member_state,
+    progress,
+    project,
+)
 from heedful.feedback.queue import Assignment, assignment_for, next_assignment, why_nothing
 
 router = APIRouter()
@@ -96,7 +104,7 @@ def next_task(
             return None
         state = member_state(s, project_id, who.user_id) or ""
         done = progress(s, project_id, who.user_id)
-        if state != "active" or not is_open(s, project_id):
+        if state != "active" or is_closed(s, project_id):
             return Desk(found, done, None, why=state if state != "active" else "closed")
         task = next_assignment(s, project_id, who.user_id, moment, besides=after)
         if task is None:

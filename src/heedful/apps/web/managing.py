@@ -16,7 +16,6 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from heedful.apps.web import overview
 from heedful.apps.web.access import Form, Id, Manager, Signed, Store, now
-from heedful.apps.web.closing import is_open, set_open
 from heedful.apps.web.completions import read_tasks
 from heedful.apps.web.downloads import EXPORTS, export_lines
 from heedful.apps.web.pages import page, words
@@ -36,6 +35,7 @@ from heedful.feedback.projects import (
     new_instructions,
     progress,
     project,
+    set_closed,
     set_member_state,
 )
 from heedful.feedback.tasks import NewTask, add_tasks
@@ -58,7 +58,7 @@ def projects(request: Request, who: Manager, store: Store) -> Response:
     """All projects."""
 
     def job(s: Session) -> list[Entry]:
-        return [Entry(each, progress(s, each.id, None), "active", is_open(s, each.id)) for each in all_projects(s)]
+        return [Entry(each, progress(s, each.id, None), "active", not each.closed) for each in all_projects(s)]
 
     entries = store.read(job)
     return page(request, "manage.html.j2", entries=entries)
@@ -142,7 +142,7 @@ def dashboard(request: Request, project_id: Id, who: Manager, store: Store) -> R
             "project": found,
             "progress": so_far,
             "pace": overview.pace(s, project_id, so_far, moment),
-            "open": is_open(s, project_id),
+            "open": not found.closed,
             "people": overview.labelers(s, project_id),
             "mode": dict(mode_names(translate))[found.mode],
             "exports": export_names(translate, found.mode),
@@ -194,7 +194,7 @@ def change_instructions(project_id: Id, who: Manager, form: Signed, store: Store
 def open_or_close(project_id: Id, who: Manager, form: Signed, store: Store) -> Response:
     """Close a project, or open it again; logged."""
     wanted, moment = form.text("open", 10) == "1", now()
-    store.write(lambda s: set_open(s, project_id, wanted, moment, by=who.user_id))
+    store.write(lambda s: set_closed(s, project_id, not wanted, moment, by=who.user_id))
     return RedirectResponse(f"/manage/projects/{project_id}", 303)
 
 

@@ -24,7 +24,6 @@ from heedful.apps.web.access import (
     session_of,
     visitor,
 )
-from heedful.apps.web.closing import is_open
 from heedful.apps.web.pages import KEYS, KEYS_COOKIE, page
 from heedful.apps.web.problems import Problem
 from heedful.feedback.accounts import Account, log_out, log_out_everywhere, redeem
@@ -52,7 +51,7 @@ def _entries(s: Session, user_id: int) -> list[Entry]:
             each,
             progress(s, each.id, user_id),
             member_state(s, each.id, user_id) or "active",
-            is_open(s, each.id),
+            not each.closed,
         )
         for each in projects_of(s, user_id)
     ]
