@@ -2,7 +2,7 @@
 
 Everything is an iterator over the session it is given: read it to its end inside one `Database.read`, and it is one state of the
 store. Left out unless asked for: labelers who are excluded, answers that came when a task had all it wanted, and revisions that
-were corrected. Drafts, skipped tasks and practice never leave.
+were corrected. Drafts, skipped tasks, practice and hidden repeats never leave.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from heedful.feedback.answer_rules import Answer
-from heedful.feedback.projects import Project, project
+from heedful.feedback.projects import COUNTED, Project, project
 from heedful.feedback.quality import weak_order
 from heedful.feedback.tables import Lease, Membership, Response, Task, User
 from heedful.feedback.texts import completions_of, to_prompt
@@ -181,7 +181,7 @@ def _given(
 ) -> Iterator[_Given]:
     """Yield answers by task, labeler and revision."""
     answers = _answers(about.id, include_excluded, include_surplus, every_revision)
-    tasks = select(Task).where(Task.project_id == about.id, Task.practice.is_(False)).order_by(Task.id).limit(_AT_ONCE)
+    tasks = select(Task).where(Task.project_id == about.id, COUNTED).order_by(Task.id).limit(_AT_ONCE)
     last = 0
     while part := {task.id: task for task in s.scalars(tasks.where(Task.id > last))}:
         last = max(part)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from heedful.apps.web.sheets import turns_of
 from heedful.feedback.journal import Entry
-from heedful.feedback.projects import Member, Progress, members
+from heedful.feedback.projects import COUNTED, Member, Progress, members
 from heedful.feedback.tables import Event, Lease, Response, Task
 from heedful.feedback.texts import to_prompt
 
@@ -109,7 +109,9 @@ def _reasons(s: Session, project_id: int) -> dict[int, str]:
 
 def pace(s: Session, project_id: int, so_far: Progress, now: datetime) -> Pace:
     """Return how fast answers come in."""
-    lately = select(func.count()).where(
+    counted = select(func.count()).join(Task, Task.id == Response.task_id)
+    lately = counted.where(
+        COUNTED,
         Response.project_id == project_id,
         Response.state == "submitted",
         Response.surplus.is_(False),
@@ -130,7 +132,7 @@ def tasks(s: Session, project_id: int, state: str, contains: str, page: int) -> 
         contains: only keys with this in them.
         page: from 1.
     """
-    query = _with_state(select(Task).where(Task.project_id == project_id), state)
+    query = _with_state(select(Task).where(Task.project_id == project_id, COUNTED | Task.practice), state)
     if contains:
         query = query.where(Task.key.contains(contains, autoescape=True))
     rows = s.scalars(query.order_by(Task.id).offset((page - 1) * PAGE).limit(PAGE + 1)).all()
@@ -146,7 +148,7 @@ def _with_state(query: Select[Task], state: str) -> Select[Task]:
     if state == "begun":
         return query.where(Task.missing > 0, Task.missing < Task.wanted)
     if state == "done":
-        return query.where(Task.missing <= 0, Task.practice.is_(False))
+        return query.where(Task.missing <= 0, COUNTED)
     if state == "skipped":
         return query.where(select(Lease.task_id).where(Lease.task_id == Task.id, Lease.state == "skipped").exists())
     return query.where(Task.practice) if state == "practice" else query
