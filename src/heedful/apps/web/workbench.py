@@ -1,0 +1,94 @@
+"""Where statistics are worked out: in a process of their own, so that nobody's next task waits for them, and kept until the next time.
+
+What was worked out lives as long as the site; after a restart it is worked out again on demand.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from heedful.feedback.database import Database
+from heedful.feedback.findings import Findings, work_out
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+POLITENESS = 10
+"""How far statistics stand back behind the site for the processor (nice)."""
+
+log = logging.getLogger("heedful.web")
+
+
+class Workbench:
+    """Works one project out at a time, and keeps the latest findings of each.
+
+    Args:
+        url: of the database, password included; it goes to the other process through a pipe.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._found: dict[int, Findings] = {}
+        self._at_work: dict[int, threading.Event] = {}
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    def findings(self, project_id: int) -> Findings | None:
+        """Return what was worked out last; None where nothing was."""
+        return self._found.get(project_id)
+
+    def at_work(self, project_id: int) -> bool:
+        """Whether a project is being worked out."""
+        return project_id in self._at_work
+
+    def order(self, project_id: int, *, wait: float) -> bool:
+        """Have a project worked out, once however many ask, and wait for it for so many seconds; return whether it is done."""
+        with self._lock:
+            done = self._at_work.get(project_id)
+            if done is None:
+                done = self._at_work[project_id] = threading.Event()
+                threading.Thread(target=self._run, args=(project_id, done), daemon=True).start()
+        return done.wait(wait)
+
+    def _run(self, project_id: int, done: threading.Event) -> None:
+        try:
+            with self._turn:
+                found = _in_another_process(self._url, project_id)
+            if found is not None:
+                self._found[project_id] = found
+        finally:
+            with self._lock:
+                del self._at_work[project_id]
+            done.set()
+
+
+def _in_another_process(url: str, project_id: int) -> Findings | None:
+    """Return what a process of its own works out; None where it failed, which is logged."""
+    # A fork would copy the locks of the site's other threads as they are at the moment.
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(url, project_id, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        found: Findings = receiver.recv()
+    except EOFError:
+        log.error("the statistics of project %s could not be worked out", project_id)
+        return None
+    finally:
+        receiver.close()
+        process.join()
+    return found
+
+
+def _work(url: str, project_id: int, sender: Connection) -> None:
+    os.nice(POLITENESS)
+    database = Database.open(url)
+    try:
+        sender.send(database.read(lambda s: work_out(s, project_id, datetime.now(UTC))))
+    finally:
+        database.close()
