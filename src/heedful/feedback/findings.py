@@ -88,9 +88,7 @@ def work_out(s: Session, project_id: int, now: datetime) -> Findings:
     tasks = by_task(given)
     answers = answers_by_task(tasks)
     cohort = cohort_of(answers)
-    agreement = {
-        key: share for key, share in zip(tasks, task_agreement(answers), strict=True) if share is not None
-    }
+    agreement = {key: share for key, share in zip(tasks, task_agreement(answers), strict=True) if share is not None}
     reports = {report.labeler: report for report in flag_labelers(given, seed=_SEED)} if given else {}
     return Findings(
         made_from=progress(s, project_id, None).answers,

@@ -15,7 +15,7 @@ from heedful.feedback.gold import GoldItem, gold_of
 from heedful.feedback.projects import MemberState, Project, project
 from heedful.feedback.releases import groups_of, last_submitted
 from heedful.feedback.rulings import Ruled, history
-from heedful.feedback.tables import Completion, Lease, LeaseState, Membership, Response, State, Task, User
+from heedful.feedback.tables import Completion, Lease, LeaseState, Membership, Repeat, Response, State, Task, User
 from heedful.feedback.texts import to_prompt
 from heedful.numerics.rankings import KemenyConsensus, WeakOrder, borda_scores, kemeny_consensus
 from heedful.records.types import Prompt
@@ -84,11 +84,12 @@ class Inspected:
 
 
 def inspect(s: Session, project_id: int, task_id: int) -> Inspected:
-    """Return a task; NotFound where the project has none of that id, or it is a hidden repeat."""
-    task = s.get(Task, task_id)
-    if task is None or task.project_id != project_id or not (task.wanted or task.practice):
+    """Return a task, or what a hidden repeat is a copy of; NotFound where the project has none of that id."""
+    repeat = s.get(Repeat, task_id)
+    task = s.get(Task, task_id if repeat is None else repeat.original_id)
+    if task is None or task.project_id != project_id:
         raise NotFound("there is no such task")
-    about, said = project(s, project_id), _said(s, task_id)
+    about, said = project(s, project_id), _said(s, task.id)
     orders = _orders(about, said)
     return Inspected(
         project=about,
@@ -98,12 +99,12 @@ def inspect(s: Session, project_id: int, task_id: int) -> Inspected:
         practice=task.practice,
         answers=task.wanted - task.missing,
         wanted=task.wanted,
-        texts=_texts(s, task_id),
+        texts=_texts(s, task.id),
         said=said,
         consensus=kemeny_consensus(orders) if orders else None,
         borda=borda_scores(orders) if orders else None,
-        gold=gold_of(s, task_id),
-        rulings=tuple(history(s, task_id)),
+        gold=gold_of(s, task.id),
+        rulings=tuple(history(s, task.id)),
     )
 
 

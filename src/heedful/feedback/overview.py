@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,11 +116,13 @@ def _reasons(s: Session, project_id: int) -> dict[int, str]:
 
 
 def _throughput(s: Session, project_id: int, now: datetime) -> tuple[int, tuple[Day, ...]]:
-    """Return the answers of the last seven days, and those of each of the last `DAYS` days; an answer counts when it was last sent."""
+    """Return the answers of the last seven days, and those of each of the last `DAYS` days, by when they were last sent."""
     today = now.astimezone(UTC).date()
     first = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     starts = [datetime.combine(day, clock_time(), UTC) for day in [*first, today + timedelta(days=1)]]
-    spans = [and_(Response.created >= one, Response.created < end) for one, end in zip(starts, starts[1:], strict=False)]
+    spans = [
+        and_(Response.created >= one, Response.created < end) for one, end in itertools.pairwise(starts)
+    ]
     week = Response.created > now - WEEK
     row = s.execute(
         select(_how_many(week), *(_how_many(span) for span in spans))

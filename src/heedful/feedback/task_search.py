@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from heedful.feedback.projects import COUNTED
 from heedful.feedback.tables import Completion, Gold, Lease, Response, Ruling, Task
-from heedful.feedback.texts import opening, to_prompt
+from heedful.feedback.texts import in_json, opening, to_prompt
 
 PAGE = 50
 """Tasks on one page."""
@@ -65,14 +65,21 @@ def find_tasks(
         ordered = [task_id for task_id, key in sorted(keys, key=lambda row: agreement.get(row[1], 2.0))]
         ids = ordered[start : start + PAGE + 1]
     else:
-        ids = list(s.scalars(query.with_only_columns(Task.id).order_by(*_ORDERS[wanted.sort]).offset(start).limit(PAGE + 1)))
+        ids = list(
+            s.scalars(query.with_only_columns(Task.id).order_by(*_ORDERS[wanted.sort]).offset(start).limit(PAGE + 1))
+        )
     return _rows(s, ids[:PAGE], agreement), len(ids) > PAGE
 
 
 _ORDERS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
     "added": (Task.id.asc(),),
     "latest": (
-        select(func.max(Response.id)).where(Response.task_id == Task.id).correlate(Task).scalar_subquery().desc().nulls_last(),
+        select(func.max(Response.id))
+        .where(Response.task_id == Task.id)
+        .correlate(Task)
+        .scalar_subquery()
+        .desc()
+        .nulls_last(),
         Task.id.asc(),
     ),
     "missing": (Task.missing.desc(), Task.id.asc()),
@@ -116,9 +123,7 @@ def _holds(words: str) -> ColumnElement[bool]:
     """
     prompt, text = cast(Task.prompt, String), cast(type_coerce(Completion.text, String), String)
     in_completion = select(Completion.id).where(Completion.task_id == Task.id, _contains(text, in_json(words)))
-    return or_(
-        _contains(Task.key, words), _contains(prompt, in_json(words)), in_completion.correlate(Task).exists()
-    )
+    return or_(_contains(Task.key, words), _contains(prompt, in_json(words)), in_completion.correlate(Task).exists())
 
 
 def _contains(column: Any, words: str) -> ColumnElement[bool]:

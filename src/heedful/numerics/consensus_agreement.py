@@ -33,7 +33,8 @@ def consensus_agreement(cohort: Cohort, *, seed: int) -> dict[str, Estimate | No
         return dict.fromkeys(cohort.names)
     who, same, both = (np.concatenate(column) for column in zip(*found, strict=True))
     return {
-        name: ratio_of_sums(same[who == place], both[who == place], seed=seed) for place, name in enumerate(cohort.names)
+        name: ratio_of_sums(same[who == place], both[who == place], seed=seed)
+        for place, name in enumerate(cohort.names)
     }
 
 

@@ -82,7 +82,31 @@ def task_states(_: Translate) -> list[tuple[str, str]]:
         ("done", _("done")),
         ("skipped", _("skipped by somebody")),
         ("practice", _("practice")),
+        ("gold", _("gold items")),
+        ("ruled", _("decided by a manager")),
     ]
+
+
+def task_orders(_: Translate) -> list[tuple[str, str]]:
+    """Return (order, words) of the ways to sort tasks."""
+    return [
+        ("added", _("as they came in")),
+        ("latest", _("answered last")),
+        ("missing", _("most answers missing")),
+        ("disagreement", _("most disagreement")),
+    ]
+
+
+def journal_kinds(_: Translate) -> dict[str, str]:
+    """Return kind of journal line to words, of those that are about one labeler."""
+    return {
+        "member.joined": _("joined"),
+        "member.active": _("taken back"),
+        "member.paused": _("paused"),
+        "member.excluded": _("excluded"),
+        "message.sent": _("was written a message"),
+        "user.logged_out": _("was logged out everywhere"),
+    }
 
 
 def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:

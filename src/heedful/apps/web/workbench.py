@@ -1,4 +1,4 @@
-"""Where statistics are worked out: in a process of their own, so that nobody's next task waits for them, and kept until the next time.
+"""Where statistics are worked out: in a process of their own, so that nobody's next task waits for them, and kept.
 
 What was worked out lives as long as the site; after a restart it is worked out again on demand.
 """
