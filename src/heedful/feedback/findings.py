@@ -12,13 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.habits import Habits, labeler_habits
 from heedful.feedback.projects import progress
-from heedful.feedback.quality import LabelerReport, answers_by_task, by_task, flag_labelers
+from heedful.feedback.quality import LabelerReport, answers_by_task, by_task
 from heedful.feedback.releases import rankings
+from heedful.feedback.reviews import Review, review
 from heedful.feedback.scores import Score, labeler_scores
+from heedful.feedback.tables import Task
 from heedful.feedback.texts import opening
 from heedful.numerics.cohorts import cohort_agreement, cohort_alpha, cohort_of
 from heedful.numerics.consensus_agreement import consensus_agreement, task_agreement
@@ -50,6 +53,7 @@ class Signals:
 class Disputed:
     """A task on which people disagree. `agreement` is the share of comparisons in which two of its labelers agree (S1)."""
 
+    task_id: int
     key: str
     opening: str
     agreement: float
@@ -62,7 +66,7 @@ class Findings:
 
     `s1` counts a tie as a third outcome, `s2` pairs that both ordered; `alpha` is Krippendorff's, on ranks. `ties[k]` answers tie k
     pairs, `fails[k]` mark k completions F. `agreement` has every task with two answers. `made_from` counts answers, `seconds` is
-    how long it took.
+    how long it took. `review` is not stored yet: which looks are behind whom is for `reviews.store_review`.
     """
 
     made_from: int
@@ -73,6 +77,7 @@ class Findings:
     alpha: float | None
     ties: tuple[int, ...]
     fails: tuple[int, ...]
+    review: Review
     labelers: tuple[Signals, ...]
     agreement: Mapping[str, float]
     disputed: tuple[Disputed, ...]
@@ -89,7 +94,7 @@ def work_out(s: Session, project_id: int, now: datetime) -> Findings:
     answers = answers_by_task(tasks)
     cohort = cohort_of(answers)
     agreement = {key: share for key, share in zip(tasks, task_agreement(answers), strict=True) if share is not None}
-    reports = {report.labeler: report for report in flag_labelers(given, seed=_SEED)} if given else {}
+    looked = review(s, project_id, seed=_SEED)
     return Findings(
         made_from=progress(s, project_id, None).answers,
         made=now,
@@ -98,9 +103,10 @@ def work_out(s: Session, project_id: int, now: datetime) -> Findings:
         alpha=cohort_alpha(cohort),
         ties=_histogram(map(_tied_pairs, given)),
         fails=_histogram(len(each.fails) for each in given),
-        labelers=_signals(s, project_id, reports, consensus_agreement(cohort, seed=_SEED)),
+        review=looked,
+        labelers=_signals(s, project_id, looked, consensus_agreement(cohort, seed=_SEED)),
         agreement=agreement,
-        disputed=_disputed(tasks, agreement),
+        disputed=_disputed(s, project_id, tasks, agreement),
         seconds=time.perf_counter() - started,
     )
 
@@ -119,15 +125,16 @@ def _tied_pairs(ranking: Ranking) -> int:
 def _signals(
     s: Session,
     project_id: int,
-    reports: Mapping[str, LabelerReport],
+    looked: Review,
     consensus: Mapping[str, Estimate | None],
 ) -> tuple[Signals, ...]:
+    reports = {verdict.user_id: verdict.report for verdict in looked.verdicts}
     habits = {each.user_id: each for each in labeler_habits(s, project_id)}
     return tuple(
         Signals(
             user_id=score.user_id,
             name=score.name,
-            peers=reports.get(score.name),
+            peers=reports.get(score.user_id),
             consensus=consensus.get(score.name),
             score=score,
             habits=habits[score.user_id],
@@ -136,7 +143,11 @@ def _signals(
     )
 
 
-def _disputed(tasks: Mapping[str, Sequence[Ranking]], agreement: Mapping[str, float]) -> tuple[Disputed, ...]:
+def _disputed(
+    s: Session, project_id: int, tasks: Mapping[str, Sequence[Ranking]], agreement: Mapping[str, float]
+) -> tuple[Disputed, ...]:
     """Return the tasks on which people disagree most, the worst first; ties by key. Where all agree there is none."""
     worst = sorted((share, key) for key, share in agreement.items() if share < 1)[:MOST_DISPUTED]
-    return tuple(Disputed(key, opening(tasks[key][0].prompt), share, len(tasks[key])) for share, key in worst)
+    named = select(Task.key, Task.id).where(Task.project_id == project_id, Task.key.in_([key for _, key in worst]))
+    ids = {row.key: row.id for row in s.execute(named)}
+    return tuple(Disputed(ids[key], key, opening(tasks[key][0].prompt), share, len(tasks[key])) for share, key in worst)

@@ -32,6 +32,7 @@ class Finding:
     """
 
     id: int
+    project_id: int
     user_id: int
     name: str
     state: MemberState
@@ -125,5 +126,13 @@ def _finding(row: Row[Flag, str, MemberState, str | None]) -> Finding:
     found, name, state, decider = row
     figures = {column: getattr(found, column) for column in ("p", "q", "effect", "n", "decision", "created")}
     return Finding(
-        found.id, found.user_id, name, state, found.kind, text=found.text or "", decided_by=decider, **figures
+        found.id,
+        found.project_id,
+        found.user_id,
+        name,
+        state,
+        found.kind,
+        text=found.text or "",
+        decided_by=decider,
+        **figures,
     )

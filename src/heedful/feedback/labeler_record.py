@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from heedful.errors import NotFound
 from heedful.feedback.accounts import Person, person
 from heedful.feedback.answers import Stored, recent
+from heedful.feedback.flags import Finding, flags
 from heedful.feedback.messages import Note, messages_to
 from heedful.feedback.overview import Labeler, labelers
 from heedful.feedback.projects import Project, project
@@ -40,6 +41,7 @@ class LabelerRecord:
     work: Labeler
     answers: tuple[Stored, ...]
     displayed: tuple[tuple[str, ...], ...]
+    flags: tuple[Finding, ...]
     messages: tuple[Note, ...]
     journal: tuple[Line, ...]
 
@@ -57,6 +59,7 @@ def labeler_record(s: Session, project_id: int, user_id: int) -> LabelerRecord:
         work=work,
         answers=tuple(answers),
         displayed=tuple(shown[each.task_id] for each in answers),
+        flags=tuple(each for each in flags(s, project_id) if each.user_id == user_id),
         messages=tuple(messages_to(s, project_id, user_id)),
         journal=tuple(_journal(s, project_id, user_id)),
     )

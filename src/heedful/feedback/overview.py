@@ -12,6 +12,7 @@ from datetime import time as clock_time
 from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
+from heedful.feedback.flags import Finding, flags
 from heedful.feedback.projects import COUNTED, Member, MemberState, Progress, Project, members, progress, project
 from heedful.feedback.tables import Event, Lease, Response, Task
 
@@ -53,6 +54,7 @@ class Overview:
     days_left: int | None
     days: tuple[Day, ...]
     people: tuple[Labeler, ...]
+    flags: tuple[Finding, ...]
 
 
 def overview(s: Session, project_id: int, now: datetime) -> Overview:
@@ -61,7 +63,7 @@ def overview(s: Session, project_id: int, now: datetime) -> Overview:
     lately, days = _throughput(s, project_id, now)
     left = so_far.wanted - so_far.answers
     days_left = math.ceil(left * WEEK.days / lately) if lately and left > 0 else None
-    return Overview(found, so_far, lately, days_left, days, tuple(labelers(s, project_id)))
+    return Overview(found, so_far, lately, days_left, days, tuple(labelers(s, project_id)), tuple(flags(s, project_id)))
 
 
 def labelers(s: Session, project_id: int) -> list[Labeler]:
@@ -120,9 +122,7 @@ def _throughput(s: Session, project_id: int, now: datetime) -> tuple[int, tuple[
     today = now.astimezone(UTC).date()
     first = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     starts = [datetime.combine(day, clock_time(), UTC) for day in [*first, today + timedelta(days=1)]]
-    spans = [
-        and_(Response.created >= one, Response.created < end) for one, end in itertools.pairwise(starts)
-    ]
+    spans = [and_(Response.created >= one, Response.created < end) for one, end in itertools.pairwise(starts)]
     week = Response.created > now - WEEK
     row = s.execute(
         select(_how_many(week), *(_how_many(span) for span in spans))

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from heedful.apps.web.access import Id, Manager, Signed, Store, now
 from heedful.apps.web.pages import page, words
-from heedful.apps.web.phrases import export_names, mode_names
+from heedful.apps.web.phrases import export_names, flag_kinds, mode_names
 from heedful.apps.web.workbench import Workbench
 from heedful.feedback.findings import Findings
 from heedful.feedback.overview import overview
@@ -46,6 +46,7 @@ def dashboard(request: Request, project_id: Id, who: Manager, store: Store) -> R
         "findings": findings,
         "at_work": workbench_of(request).at_work(project_id),
         "signals": {} if findings is None else {each.user_id: each for each in findings.labelers},
+        "flag_kinds": flag_kinds(translate),
         "mode": dict(mode_names(translate))[found.project.mode],
         "exports": export_names(translate, found.project.mode),
     }

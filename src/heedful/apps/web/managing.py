@@ -25,6 +25,7 @@ from heedful.errors import DataError
 from heedful.feedback.database import Database
 from heedful.feedback.projects import (
     NewProject,
+    ProjectSettings,
     all_projects,
     create_project,
     new_instructions,
@@ -32,7 +33,7 @@ from heedful.feedback.projects import (
     project,
     set_closed,
 )
-from heedful.feedback.tasks import NewTask, add_tasks
+from heedful.feedback.tasks import NewTask, add_tasks, check_gold
 
 router = APIRouter(prefix="/manage")
 
@@ -97,7 +98,7 @@ def new_project(request: Request, who: Manager, form: Signed, store: Store) -> R
     given = {**_BLANK, **{name: form.text(name, _LONGEST_TEXT) for name in _BLANK}}
     try:
         new = _new_project(given)
-        tasks = _uploaded(form, new.mode)
+        tasks = _uploaded(form, new)
     except ValidationError as error:
         return _form_page(request, given, field_problem(error))
     except DataError as error:
@@ -118,16 +119,21 @@ def _new_project(given: Mapping[str, str]) -> NewProject:
 
 
 def _share(name: str, text: str) -> float:
+    text = text or "0"
     if not (text.isascii() and text.isdecimal() and int(text) <= _MOST_PERCENT):
         raise DataError(f"expected 0 to {_MOST_PERCENT} per cent", field=name)
     return int(text) / 100
 
 
-def _uploaded(form: Form, mode: str) -> list[NewTask]:
+def _uploaded(form: Form, rules: ProjectSettings) -> list[NewTask]:
+    """Return the tasks of the file that was sent, known answers checked: afterwards nothing can be wrong with a part of them."""
     found = form.upload("completions")
     if found is None:
         raise DataError("no file was chosen", field="completions", fix="choose completions.jsonl of a sample artifact")
-    return read_tasks(found.file, PurePath(found.filename or "").name[:100] or "completions", mode)
+    tasks = read_tasks(found.file, PurePath(found.filename or "").name[:100] or "completions", rules.mode)
+    for task in tasks:
+        check_gold(task, rules)
+    return tasks
 
 
 def _store_tasks(store: Database, project_id: int, tasks: list[NewTask]) -> None:
@@ -141,7 +147,7 @@ def _store_tasks(store: Database, project_id: int, tasks: list[NewTask]) -> None
 def more_tasks(project_id: Id, who: Manager, form: Signed, store: Store) -> Response:
     """Add the tasks of another file; those that are there already stay as they are."""
     found = store.read(lambda s: project(s, project_id))
-    _store_tasks(store, project_id, _uploaded(form, found.mode))
+    _store_tasks(store, project_id, _uploaded(form, found))
     return RedirectResponse(f"/manage/projects/{project_id}", 303)
 
 

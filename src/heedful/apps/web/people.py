@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 from starlette.requests import Request
@@ -10,10 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from heedful.apps.web.access import Id, Manager, Signed, Store, now
 from heedful.apps.web.dashboard import findings_of
 from heedful.apps.web.pages import page, words
-from heedful.apps.web.phrases import journal_kinds
+from heedful.apps.web.phrases import flag_kinds, journal_kinds
 from heedful.apps.web.problems import Problem, not_found
 from heedful.apps.web.sheets import in_words
 from heedful.feedback.accounts import add_user, invite, log_out_everywhere, person
+from heedful.feedback.flags import Decision, decide, flag
 from heedful.feedback.journal import note
 from heedful.feedback.labeler_record import labeler_record
 from heedful.feedback.messages import send_message, send_to_all
@@ -68,6 +71,7 @@ def labeler_page(request: Request, project_id: Id, user_id: Id, who: Manager, st
         findings=findings,
         signals=signals,
         kinds=journal_kinds(translate),
+        flag_kinds=flag_kinds(translate),
     )
 
 
@@ -82,6 +86,21 @@ def change_member(project_id: Id, user_id: Id, who: Manager, form: Signed, store
 
     store.write(job)
     return _back(project_id, user_id)
+
+
+@router.post("/flags/{flag_id}")
+def decide_about_flag(project_id: Id, flag_id: Id, who: Manager, form: Signed, store: Store) -> Response:
+    """Decide about a flag: dismiss it, write to the labeler, pause or exclude them; logged."""
+    decision, reason, moment = form.text("decision", 20), form.text("reason", _LONGEST_MESSAGE), now()
+
+    def job(s: Session) -> int:
+        found = flag(s, flag_id)
+        if found.project_id != project_id:
+            raise not_found()
+        decide(s, flag_id, cast(Decision, decision), reason, moment, by=who.user_id)
+        return found.user_id
+
+    return _back(project_id, store.write(job))
 
 
 @router.post("/members/{user_id}/messages")

@@ -120,3 +120,15 @@ def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
         "demonstrations": _("Demonstrations (JSON Lines)"),
     }
     return [(kind, names[kind]) for kind in BY_MODE[mode]]
+
+
+def flag_kinds(_: Translate) -> dict[str, str]:
+    """Return diagnosis to words: what a flag found out about a labeler."""
+    return {
+        "reversed": _("ranks look reversed"),
+        "as displayed": _("follows the displayed order"),
+        "length habit": _("goes by length"),
+        "other criterion": _("seems to go by another criterion"),
+        "random/spam": _("looks random"),
+        "unclear": _("disagrees, cause unclear"),
+    }

@@ -36,7 +36,7 @@ def make_site(database: Database, *, secure: bool) -> FastAPI:
     app.state.database, app.state.secure = database, secure
     app.state.attempts, app.state.answers = Rate(*JOIN_ATTEMPTS), Rate(*ANSWERS)
     app.state.touches = Rate(*TOUCHES)
-    app.state.workbench = Workbench(database.url)
+    app.state.workbench = Workbench(database)
     problems.install(app)
     for room in (visiting, labeling, managing, dashboard, inspecting, people, api):
         app.include_router(room.router)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from heedful.feedback.database import Database
 from heedful.feedback.findings import Findings, work_out
+from heedful.feedback.reviews import store_review
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -27,12 +28,14 @@ log = logging.getLogger("heedful.web")
 class Workbench:
     """Works one project out at a time, and keeps the latest findings of each.
 
+    The other process only reads; what it found out about labelers is written by this one.
+
     Args:
-        url: of the database, password included; it goes to the other process through a pipe.
+        database: of the site. Its address, password included, goes to the other process through a pipe.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._found: dict[int, Findings] = {}
         self._at_work: dict[int, threading.Event] = {}
         self._lock, self._turn = threading.Lock(), threading.Lock()
@@ -57,8 +60,9 @@ class Workbench:
     def _run(self, project_id: int, done: threading.Event) -> None:
         try:
             with self._turn:
-                found = _in_another_process(self._url, project_id)
+                found = _in_another_process(self._database.url, project_id)
             if found is not None:
+                self._database.write(lambda s: store_review(s, found.review, found.made))
                 self._found[project_id] = found
         finally:
             with self._lock:
