@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -116,7 +116,7 @@ class TransactionPerJob:
         """
         for attempt in range(TRIES):
             try:
-                with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                with keeping(Session(self._engine, expire_on_commit=False)) as session, session.begin():
                     result = job(session)
             except (DBAPIError, NoConnection) as error:
                 if attempt == TRIES - 1 or not _collided(error, first=attempt == 0):
