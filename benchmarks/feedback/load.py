@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import http.client
 import json
+import math
 import random
 import statistics
 import sys
@@ -95,33 +96,33 @@ async def _crowd(port: int, people: sites.People, seconds: float, seen: Answered
 
 def _upload(port: int, people: sites.People, size: int, ends: float, took: list[float]) -> None:
     """Upload one file of tasks after the other into a second project; `took` gets the seconds of each."""
-    number = 0
-    form = _new_project(port, people.manager)
+    fields = {"name": "uploaded", "title": "Uploaded", "criterion": "Which is better?", "mode": "ranking", "overlap": "3"}
+    fields |= {"ties": "discourage", "instructions": "Read.", "rating_min": "1", "rating_max": "7"}
+    number, place = 0, "/manage/new"
     while time.monotonic() < ends:
-        lines = (
-            json.dumps({"id": f"u{n}-c{i}", "prompt_id": f"u{n}", "prompt": f"Uploaded question {n}?", "completion": text})
-            for n in range(number, number + size)
-            for i, text in enumerate(sites.TEXTS)
-        )
         started = time.monotonic()
-        status, _ = _post(port, form, people.manager, {}, "\n".join(lines).encode())
-        assert status == 303, f"the upload was answered with {status}"
+        status, found = _post(port, place, people.manager, fields if not number else {}, _file(number, size))
+        if status != 303:
+            took.append(math.nan)
+            return
+        place = place if number else f"{found}/tasks"
         took.append(time.monotonic() - started)
         number += size
 
 
-def _new_project(port: int, session: str) -> str:
-    fields = {"name": "uploaded", "title": "Uploaded", "criterion": "Which is better?", "mode": "ranking"}
-    fields |= {"ties": "discourage", "overlap": "3", "instructions": "Read.", "rating_min": "1", "rating_max": "7"}
-    status, place = _post(port, "/manage/new", session, fields, b"")
-    assert status == 303, f"the project was answered with {status}"
-    return f"{place}/tasks"
+def _file(number: int, size: int) -> bytes:
+    lines = (
+        json.dumps({"id": f"u{n}-c{i}", "prompt_id": f"u{n}", "prompt": f"Uploaded question {n}?", "completion": text})
+        for n in range(number, number + size)
+        for i, text in enumerate(sites.TEXTS)
+    )
+    return "\n".join(lines).encode()
 
 
 def _post(port: int, path: str, session: str, fields: dict[str, str], file: bytes) -> tuple[int, str]:
     mark = "benchmark-of-the-load"
     parts = [f'--{mark}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
-    if file:
+    if file:  # as the manager's page sends it
         head = f'--{mark}\r\nContent-Disposition: form-data; name="completions"; filename="tasks.jsonl"\r\n\r\n'
         parts += [head.encode(), file, b"\r\n"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
@@ -153,6 +154,7 @@ def figures(kind: str, load: Load, outcome: Outcome, command: str) -> list[dict[
         figure("answers other than 200", sum(seen.refused.values()), "answers", "<= 0", questions),
         figure("processor time of the server", 1000 * outcome.server_cpu / max(submissions, 1), "ms per submission"),
         figure("processor time of the labelers", 1000 * outcome.client_cpu / max(submissions, 1), "ms per submission"),
+        figure("uploads that were refused", sum(map(math.isnan, outcome.uploads)), "uploads", "<= 0", len(outcome.uploads)),
         *([figure("one upload", statistics.median(outcome.uploads), "s", n=len(outcome.uploads))] if outcome.uploads else []),
     ]
 

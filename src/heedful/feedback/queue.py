@@ -75,6 +75,8 @@ _WAITING = (
     .where(Lease.project_id == bindparam("project"), Lease.state == "surplus", Task.missing > 0)
     .order_by(Lease.task_id, Lease.user_id)
 )
+_ANY_FIRST = select(_BEGUN.exists(), _PRACTICE.exists(), _WAITING.exists())
+"""Whether there is anything of what comes before a new task: mostly there is not, and that is one question instead of three."""
 _ANSWERED = select(func.count()).where(
     *_IN_PROJECT, Lease.state.in_(("submitted", "surplus")), Lease.task_id != bindparam("task")
 )
@@ -113,9 +115,14 @@ def next_assignment(
     member = lock_member(s, project_id, user_id)
     if member is None or member.state != "active":
         return None
-    lease = _begun(s, project_id, user_id, now, besides) or _practice(s, project_id, user_id, now)
+    about = {"project": project_id, "user": user_id, "besides": besides or 0}
+    begun, practice, surplus = s.execute(_ANY_FIRST, about).one()
+    lease = (_begun(s, project_id, user_id, now, besides) if begun else None) or (
+        _practice(s, project_id, user_id, now) if practice else None
+    )
     if lease is None:
-        promote_surplus(s, project_id, now)
+        if surplus:
+            promote_surplus(s, project_id, now)
         lease = (
             _probe(s, project_id, user_id, now)
             or _claim(s, project_id, user_id, now)
