@@ -24,9 +24,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.feedback import sites  # noqa: E402
-from benchmarks.feedback.client import Answered, Connection, label  # noqa: E402
-from benchmarks.results import row  # noqa: E402
+from benchmarks.feedback import sites
+from benchmarks.feedback.client import Answered, Connection, label
+from benchmarks.results import row
 
 P95_MS, PER_SECOND = 150, 200
 UPLOAD = 2000
@@ -88,7 +88,9 @@ def _measured(server: sites.Server, port: int, people: sites.People, load: Load,
 async def _crowd(port: int, people: sites.People, seconds: float, seen: Answered, *, seed: int) -> None:
     ends = time.monotonic() + seconds
     jobs = [
-        label(Connection(port, key), people.project, seen, random.Random(seed * 1000 + i), lambda: time.monotonic() < ends)
+        label(
+            Connection(port, key), people.project, seen, random.Random(seed * 1000 + i), lambda: time.monotonic() < ends
+        )
         for i, key in enumerate(people.labelers)
     ]
     await asyncio.gather(*jobs)
@@ -96,7 +98,13 @@ async def _crowd(port: int, people: sites.People, seconds: float, seen: Answered
 
 def _upload(port: int, people: sites.People, size: int, ends: float, took: list[float]) -> None:
     """Upload one file of tasks after the other into a second project; `took` gets the seconds of each."""
-    fields = {"name": "uploaded", "title": "Uploaded", "criterion": "Which is better?", "mode": "ranking", "overlap": "3"}
+    fields = {
+        "name": "uploaded",
+        "title": "Uploaded",
+        "criterion": "Which is better?",
+        "mode": "ranking",
+        "overlap": "3",
+    }
     fields |= {"ties": "discourage", "instructions": "Read.", "rating_min": "1", "rating_max": "7"}
     number, place = 0, "/manage/new"
     while time.monotonic() < ends:
@@ -121,7 +129,9 @@ def _file(number: int, size: int) -> bytes:
 
 def _post(port: int, path: str, session: str, fields: dict[str, str], file: bytes) -> tuple[int, str]:
     mark = "benchmark-of-the-load"
-    parts = [f'--{mark}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
+    parts = [
+        f'--{mark}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()
+    ]
     if file:  # as the manager's page sends it
         head = f'--{mark}\r\nContent-Disposition: form-data; name="completions"; filename="tasks.jsonl"\r\n\r\n'
         parts += [head.encode(), file, b"\r\n"]
@@ -138,7 +148,7 @@ def figures(kind: str, load: Load, outcome: Outcome, command: str) -> list[dict[
     """Return the rows of one database."""
     seen = outcome.seen
     submissions, questions = len(seen.acknowledged), len(seen.next_seconds) + len(seen.answer_seconds)
-    what = f"load, {kind}, {load.num_tasks} tasks, {load.num_labelers} labelers, {len(outcome.uploads)} uploads of {load.upload} tasks"
+    what = f"load, {kind}, {load.num_tasks} tasks, {load.num_labelers} labelers, uploads of {load.upload} tasks"
 
     def figure(name: str, value: float, unit: str, target: str = "", n: int = submissions) -> dict[str, Any]:
         return row(f"{what}: {name}", round(value, 2), None, None, unit, target, n, command)
@@ -154,8 +164,14 @@ def figures(kind: str, load: Load, outcome: Outcome, command: str) -> list[dict[
         figure("answers other than 200", sum(seen.refused.values()), "answers", "<= 0", questions),
         figure("processor time of the server", 1000 * outcome.server_cpu / max(submissions, 1), "ms per submission"),
         figure("processor time of the labelers", 1000 * outcome.client_cpu / max(submissions, 1), "ms per submission"),
-        figure("uploads that were refused", sum(map(math.isnan, outcome.uploads)), "uploads", "<= 0", len(outcome.uploads)),
-        *([figure("one upload", statistics.median(outcome.uploads), "s", n=len(outcome.uploads))] if outcome.uploads else []),
+        figure(
+            "uploads that were refused", sum(map(math.isnan, outcome.uploads)), "uploads", "<= 0", len(outcome.uploads)
+        ),
+        *(
+            [figure("one upload", statistics.median(outcome.uploads), "s", n=len(outcome.uploads))]
+            if outcome.uploads
+            else []
+        ),
     ]
 
 

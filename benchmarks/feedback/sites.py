@@ -47,7 +47,13 @@ def furnish(url: str, *, num_tasks: int, num_labelers: int, overlap: int = 3) ->
     """Make a project with tasks of four completions, and sign everybody in."""
     database = Database.open(url)
     now = datetime.now(UTC)
-    about = {"name": "load", "title": "Load", "criterion": "Which is better?", "instructions": "Read.", "overlap": overlap}
+    about = {
+        "name": "load",
+        "title": "Load",
+        "criterion": "Which is better?",
+        "instructions": "Read.",
+        "overlap": overlap,
+    }
     try:
         project = database.write(
             lambda s: projects.create_project(s, projects.NewProject.model_validate(about), now, seed=7)
@@ -55,7 +61,9 @@ def furnish(url: str, *, num_tasks: int, num_labelers: int, overlap: int = 3) ->
         for start in range(0, num_tasks, _AT_ONCE):
             rows = [new_task(number) for number in range(start, min(start + _AT_ONCE, num_tasks))]
             database.write(lambda s, rows=rows: tasks.add_tasks(s, project, rows, now))
-        labelers = [database.write(lambda s, i=i: _signed_in(s, f"labeler{i}", project, now)) for i in range(num_labelers)]
+        labelers = [
+            database.write(lambda s, i=i: _signed_in(s, f"labeler{i}", project, now)) for i in range(num_labelers)
+        ]
         manager = database.write(lambda s: _signed_in(s, "maria", None, now))
     finally:
         database.close()

@@ -90,7 +90,7 @@ class Database:
             with Session(engine, expire_on_commit=False) as session:
                 return job(session)
         except (DBAPIError, NoConnection) as error:
-            raise _explained(self.name, error) from error
+            raise explained(self.name, error) from error
 
     def write(self, job: Callable[[Session], T]) -> T:
         """Run a job in a transaction of its own and return what it returned, once that is on the disk.
@@ -130,7 +130,7 @@ class TransactionPerJob:
                     result = job(session)
             except (DBAPIError, NoConnection) as error:
                 if attempt == TRIES - 1 or not _collided(error, first=attempt == 0):
-                    raise _explained(self._name, error) from error
+                    raise explained(self._name, error) from error
                 # Two that collided must not meet again; the jitter needs no seed, as nothing stored depends on it.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
             else:
@@ -164,20 +164,21 @@ def _open_sqlite(url: URL) -> Database:
         raise DataError("no such folder", path=path.parent, fix="make it, or give another path")
     url = url.set(database=str(path))
     try:
-        writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", poolclass=NullPool)
+        writer = sqlite_engine(url, begin="BEGIN IMMEDIATE", poolclass=NullPool)
         with writing_alone(path), writer.begin() as connection:
             path.chmod(0o600)
             schema.upgrade(connection)
     except DBAPIError as error:
         if "not a database" in str(error.orig):
             raise DataError("is not a SQLite database", path=path, fix="give another path") from None
-        raise _explained(str(path), error) from error
-    reader = _sqlite_engine(url, begin="BEGIN", pool_size=READERS, max_overflow=0)
-    keep_one = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+        raise explained(str(path), error) from error
+    reader = sqlite_engine(url, begin="BEGIN", pool_size=READERS, max_overflow=0)
+    keep_one = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
     return Database(reader, GroupCommit(keep_one, path), str(path))
 
 
-def _sqlite_engine(url: URL, *, begin: str, **options: Any) -> Engine:
+def sqlite_engine(url: URL, *, begin: str, **options: Any) -> Engine:
+    """Return connections to a SQLite file; those that begin with "BEGIN" only read."""
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
     reads = begin == "BEGIN"
     settings = (
@@ -198,21 +199,29 @@ def _sqlite_engine(url: URL, *, begin: str, **options: Any) -> Engine:
     return engine
 
 
-def _open_postgresql(url: URL) -> Database:
+def postgresql_engine(url: URL) -> tuple[Engine, str]:
+    """Return connections to a PostgreSQL database, and what messages call it.
+
+    Raises:
+        ConfigError: its driver is not installed.
+    """
     name = url.set(drivername="postgresql").render_as_string(hide_password=True)
     options = "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=20s"
     try:
-        writer = create_engine(
-            url, pool_size=READERS, max_overflow=READERS, connect_args={"options": options}
-        )
+        engine = create_engine(url, pool_size=READERS, max_overflow=READERS, connect_args={"options": options})
     except ModuleNotFoundError:
         raise ConfigError("PostgreSQL needs its driver: pip install 'heedful[postgresql]'") from None
-    event.listen(writer, "checkout", _refuse_dead)
+    event.listen(engine, "checkout", _refuse_dead)
+    return engine, name
+
+
+def _open_postgresql(url: URL) -> Database:
+    writer, name = postgresql_engine(url)
     try:
         with writer.begin() as connection:
             schema.upgrade(connection)
     except DBAPIError as error:
-        raise _explained(name, error) from error
+        raise explained(name, error) from error
     reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     looker = writer.execution_options(isolation_level="AUTOCOMMIT")
     return Database(reader, TransactionPerJob(writer, name), name, looker=looker)
@@ -236,7 +245,7 @@ def _collided(error: Exception, *, first: bool) -> bool:
     return state in ("40001", "40P01") or (first and state == "23505")
 
 
-def _explained(name: str, error: DBAPIError | NoConnection) -> Exception:
+def explained(name: str, error: DBAPIError | NoConnection) -> Exception:
     """Return what callers hear: that the database cannot be used now, or the error itself where the statement was at fault."""
     if isinstance(error, NoConnection):
         return StoreUnavailable(f"{name}: all connections are in use; try again")
