@@ -21,8 +21,31 @@ from schemathesis import Case, GenerationMode
 
 from tests.sites import Site, Visitor
 
-TEXTS = ("action", "client_uuid", "reason", "events", "name", "title", "criterion", "instructions", "token", "text", "kind")
-NUMBERS = ("based_on", "version", "overlap", "rating_min", "rating_max", "active_ms", "wall_ms", "rank-0", "rank-1", "user")
+TEXTS = (
+    "action",
+    "client_uuid",
+    "reason",
+    "events",
+    "name",
+    "title",
+    "criterion",
+    "instructions",
+    "token",
+    "text",
+    "kind",
+)
+NUMBERS = (
+    "based_on",
+    "version",
+    "overlap",
+    "rating_min",
+    "rating_max",
+    "active_ms",
+    "wall_ms",
+    "rank-0",
+    "rank-1",
+    "user",
+)
 CHOICES = {
     "action": ("submit", "skip", "draft", "up:0", "tie:1", "fail:2", "edit:0"),
     "mode": ("ranking", "pairwise", "thumbs", "rating", "demonstration"),
@@ -63,12 +86,16 @@ def description(site: Site) -> dict[str, Any]:
 
 
 def _form() -> dict[str, Any]:
-    fields: dict[str, Any] = {name: {"type": "string"} for name in TEXTS} | {name: {"type": "integer"} for name in NUMBERS}
+    fields: dict[str, Any] = {name: {"type": "string"} for name in TEXTS} | {
+        name: {"type": "integer"} for name in NUMBERS
+    }
     fields |= {name: {"anyOf": [{"enum": list(few)}, {"type": "string"}]} for name, few in CHOICES.items()}
     return {"type": "object", "properties": fields}
 
 
-def fuzz(site: Site, people: Mapping[str, int | None], ids: Mapping[str, list[Any]], num_cases: int, at: int) -> Outcome:
+def fuzz(
+    site: Site, people: Mapping[str, int | None], ids: Mapping[str, list[Any]], num_cases: int, at: int
+) -> Outcome:
     """Send so many requests, the people in turn, and return what came back; the same for the same seed `at`."""
     schema = schemathesis.openapi.from_dict(description(site))
     visitors = [site.visitor(user) for user in people.values()]
@@ -156,5 +183,7 @@ def furnished(site: Site) -> tuple[dict[str, int | None], dict[str, list[Any]]]:
 
 def lines(outcome: Outcome) -> Iterator[str]:
     """Yield what came of it, in words."""
-    yield f"{outcome.cases} cases: " + ", ".join(f"{status}: {count}" for status, count in sorted(outcome.statuses.items()))
+    yield f"{outcome.cases} cases: " + ", ".join(
+        f"{status}: {count}" for status, count in sorted(outcome.statuses.items())
+    )
     yield from outcome.failures

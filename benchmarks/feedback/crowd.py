@@ -26,13 +26,14 @@ from sqlalchemy.orm import Session
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.feedback import sites  # noqa: E402
-from heedful.errors import Conflict  # noqa: E402
-from heedful.feedback import accounts  # noqa: E402
-from heedful.feedback.answers import Answer, Submission, store_answer  # noqa: E402
-from heedful.feedback.database import Database  # noqa: E402
-from heedful.feedback.queue import Assignment, next_assignment, why_nothing  # noqa: E402
-from heedful.feedback.tables import Lease, Response  # noqa: E402
+from benchmarks.feedback import sites
+
+from heedful.errors import Conflict
+from heedful.feedback import accounts
+from heedful.feedback.answers import Answer, Submission, store_answer
+from heedful.feedback.database import Database
+from heedful.feedback.queue import Assignment, next_assignment, why_nothing
+from heedful.feedback.tables import Lease, Response
 
 OVERLAP = 3
 WALKS_AWAY, LATE, TWICE, BREAKS = 0.05, 0.05, 0.1, 0.02

@@ -38,12 +38,19 @@ def crowd_rows(databases: Sequence[str], go_on: bool, command: str) -> Rows:
         tasks = sum(said["tasks_by_labelers"].values())
         did = ", ".join(f"{count} {what}" for what, count in sorted(said["did"].items()))
 
-        def figure(name: str, value: float, unit: str, target: str = "", kind: str = kind, n: int = tasks) -> dict[str, Any]:
+        def figure(
+            name: str, value: float, unit: str, target: str = "", kind: str = kind, n: int = tasks
+        ) -> dict[str, Any]:
             return row(f"crowd, {kind}: {name}", value, None, None, unit, target, n, command)
 
         found += [
             figure(f"50 labelers x {tasks} tasks x 3 ({did}): tasks", tasks, "tasks", ">= 10000"),
-            figure("tasks without exactly 3 distinct labelers", tasks - said["tasks_by_labelers"].get("3", 0), "tasks", "<= 0"),
+            figure(
+                "tasks without exactly 3 distinct labelers",
+                tasks - said["tasks_by_labelers"].get("3", 0),
+                "tasks",
+                "<= 0",
+            ),
             figure("answers stored twice", said["duplicates"], "answers", "<= 0"),
             figure("took", round(said["seconds"]), "s"),
         ]
@@ -77,7 +84,9 @@ def kill_rows(databases: Sequence[str], kills: int, go_on: bool, command: str) -
         pieces: Rows = []
         for at in range(math.ceil(kills / KILLS_AT_ONCE)):
             pieces.append(
-                _piece(f"kills-{kind}-{at:02}", go_on, "kills.py", kind, "--kills", f"{KILLS_AT_ONCE}", "--seed", f"{at}")
+                _piece(
+                    f"kills-{kind}-{at:02}", go_on, "kills.py", kind, "--kills", f"{KILLS_AT_ONCE}", "--seed", f"{at}"
+                )
             )
             done = sum(each["kills"] for each in pieces)
             print(f"{kind}: {done} kills, {sum(each['lost'] for each in pieces)} lost", flush=True)
@@ -100,7 +109,11 @@ def _killed(kind: str, pieces: Rows, kills: int, command: str) -> Rows:
         figure("answers stored twice", total("duplicates"), "answers", "<= 0"),
         figure("acknowledged answers", total("acknowledged"), "answers"),
         figure("submissions while it was up", round(rate, 1), "per second", ">= 50"),
-        figure("stored though the server died before it said so, and found when sent again", total("found_stored"), "answers"),
+        figure(
+            "stored though the server died before it said so, and found when sent again",
+            total("found_stored"),
+            "answers",
+        ),
         figure("time per kill and start", round(sum(e["seconds"] for e in pieces) / total("kills"), 2), "s"),
     ]
 

@@ -23,9 +23,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.feedback import sites  # noqa: E402
-from benchmarks.feedback.client import Answered, Connection, label  # noqa: E402
-from benchmarks.results import row  # noqa: E402
+from benchmarks.feedback import sites
+from benchmarks.feedback.client import Answered, Connection, label
+from benchmarks.results import row
 
 CALLS = "fsync,fdatasync,recvfrom,recvmsg,read,sendto,sendmsg,write,writev"
 QUESTION, ANSWER = "PUT /api/tasks/", "HTTP/1.1 2"
@@ -42,7 +42,9 @@ def run(kind: str, num_submissions: int, folder: Path) -> dict[str, Any]:
         pids = [server.process.pid, *(_postgresql_of(os.getpid()) if kind == "postgresql" else [])]
         trace = folder / "trace"
         command = ["strace", "-f", "-ttt", "-s", "40", "-e", f"trace={CALLS}", "-o", str(trace)]
-        following = subprocess.Popen([*command, *(part for pid in pids for part in ("-p", f"{pid}"))], stderr=subprocess.PIPE)
+        following = subprocess.Popen(
+            [*command, *(part for pid in pids for part in ("-p", f"{pid}"))], stderr=subprocess.PIPE
+        )
         time.sleep(1.0)
         seen = Answered()
         try:
@@ -63,15 +65,12 @@ def run(kind: str, num_submissions: int, folder: Path) -> dict[str, Any]:
 
 
 def read(trace: str) -> dict[str, int]:
-    """Return from a trace: submissions that were answered with a 2xx, those with a completed fsync since they came in, and fsyncs."""
+    """Return from a trace: submissions answered with a 2xx, those of them after an fsync since they came in, and all fsyncs."""
     answered = after_fsync = syncs = 0
     waiting, synced = False, False
-    unfinished: dict[str, str] = {}
     for line in trace.splitlines():
         pid, _, rest = line.partition(" ")
         call = rest.strip().partition(" ")[2]
-        if call.endswith("<unfinished ...>"):
-            unfinished[pid] = call
         if QUESTION in call:
             waiting, synced = True, False
         # A call that waited is there twice; it is done where the second line is.
@@ -100,8 +99,16 @@ def rows(kind: str, found: dict[str, Any], command: str) -> list[dict[str, Any]]
     n = found["answered"]
     return [
         row(f"traced, {kind}: submissions with a 2xx", n, None, None, "answers", ">= 100", n, command),
-        row(f"traced, {kind}: a 2xx without a completed fsync before it", n - found["after_fsync"], None, None, "answers",
-            "<= 0", n, command),
+        row(
+            f"traced, {kind}: a 2xx without a completed fsync before it",
+            n - found["after_fsync"],
+            None,
+            None,
+            "answers",
+            "<= 0",
+            n,
+            command,
+        ),
     ]
 
 

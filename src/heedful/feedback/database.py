@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import select
 import time
@@ -143,7 +144,10 @@ class TransactionPerJob:
 
 
 def parse_url(url: str | Path) -> URL:
-    """Return the address of a database; ConfigError for a kind that is not supported."""
+    """Return the address of a database; ConfigError for a kind that is not supported.
+
+    The password of a PostgreSQL database comes from the file that HEED_DATABASE_PASSWORD_FILE names, where the address has none.
+    """
     if isinstance(url, Path) or "://" not in url:
         return URL.create("sqlite+pysqlite", database=str(Path(url).expanduser()))
     try:
@@ -154,8 +158,18 @@ def parse_url(url: str | Path) -> URL:
         case "sqlite" if found.database:
             return found.set(drivername="sqlite+pysqlite")
         case "postgresql" | "postgres":
-            return found.set(drivername="postgresql+psycopg")
+            return _with_password(found.set(drivername="postgresql+psycopg"))
     raise ConfigError(f"{found.drivername}: expected a file, sqlite:///file or postgresql://host/name")
+
+
+def _with_password(url: URL) -> URL:
+    file = os.environ.get("HEED_DATABASE_PASSWORD_FILE")
+    if url.password is not None or not file:
+        return url
+    try:
+        return url.set(password=Path(file).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"HEED_DATABASE_PASSWORD_FILE: {file} cannot be read: {error}") from None
 
 
 def _open_sqlite(url: URL) -> Database:
