@@ -69,7 +69,7 @@ def read(trace: str) -> dict[str, int]:
     answered = after_fsync = syncs = 0
     waiting, synced = False, False
     for line in trace.splitlines():
-        pid, _, rest = line.partition(" ")
+        _, _, rest = line.partition(" ")
         call = rest.strip().partition(" ")[2]
         if QUESTION in call:
             waiting, synced = True, False
