@@ -17,9 +17,8 @@ from heedful.errors import Conflict as Conflict
 from heedful.errors import NotAllowed, NotFound
 from heedful.feedback.answer_rules import Answer as Answer
 from heedful.feedback.answer_rules import checked
-from heedful.feedback.leases import find_lease, holds, lease_time, lock_member, lock_task, room
+from heedful.feedback.leases import holds, lease_time, lock_work, room
 from heedful.feedback.probes import is_probe
-from heedful.feedback.projects import version_read
 from heedful.feedback.tables import Lease, Project, Response, Task
 from heedful.feedback.tables import State as State
 from heedful.feedback.texts import to_prompt
@@ -94,16 +93,15 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
         AnswerError: the answer is incomplete, or breaks the project's rules.
         Conflict: there is a later revision than `based_on`, or `client_uuid` was used for something else.
     """
-    found = s.get(Lease, (sent.task_id, sent.user_id))
-    if found is None:
+    work = lock_work(s, sent.task_id, sent.user_id, sent.client_uuid)
+    if work is None:
         raise NotFound("there is no such task")
-    member = lock_member(s, found.project_id, sent.user_id)
-    task = lock_task(s, sent.task_id)
-    lease = find_lease(s, sent.task_id, sent.user_id) or found
-    before = s.scalar(_SAME_NAME, {"user": sent.user_id, "name": sent.client_uuid})
-    if before is not None:
-        return _replayed(s, before, sent)
-    if member is None or member.state == "excluded":
+    task, lease = work.task, work.lease
+    if work.named or sent.based_on != lease.revision:
+        before = s.scalar(_SAME_NAME, {"user": sent.user_id, "name": sent.client_uuid})
+        if before is not None:
+            return _replayed(s, before, sent)
+    if work.member.state == "excluded":
         raise NotAllowed("you no longer work on this project; this answer was not stored")
     latest = _latest(s, lease)
     if sent.based_on != lease.revision:
@@ -111,10 +109,8 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
         raise _conflict(message, latest, sent, lease.revision)
     project = s.get_one(Project, task.project_id)
     answer = checked(sent.answer, project, lease.displayed_order, complete=sent.state == "submitted")
-    # Asked first: a query in between would send half of what follows to the database.
-    version = version_read(s, sent.user_id, task.project_id)
     _settle(s, task, lease, sent.state, now)
-    row = _write(latest, lease, sent, answer, version, now)
+    row = _write(latest, lease, sent, answer, work.version, now)
     s.add(row)
     s.flush()
     return _receipt(s, row, created=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import statistics
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from heedful.feedback.tables import Lease, Membership, Response, Task
+from heedful.feedback.tables import Ack, Lease, Membership, Response, Task
 
 SHORTEST = timedelta(minutes=10)
 LONGEST = timedelta(hours=4)
@@ -46,6 +47,50 @@ _LEASE = (
     .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
     .execution_options(populate_existing=True)
 )
+
+
+_WORK = (
+    select(
+        Membership,
+        Task,
+        Lease,
+        select(func.max(Ack.version))
+        .where(Ack.user_id == Membership.user_id, Ack.project_id == Membership.project_id)
+        .correlate(Membership)
+        .scalar_subquery(),
+        select(Response.id)
+        .where(Response.user_id == bindparam("user"), Response.client_uuid == bindparam("name"))
+        .correlate(None)
+        .exists(),
+    )
+    # The order of the tables is that in which PostgreSQL locks their rows.
+    .select_from(Membership)
+    .join(Task, Task.project_id == Membership.project_id)
+    .join(Lease, (Lease.task_id == Task.id) & (Lease.user_id == Membership.user_id))
+    .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
+    .with_for_update(of=(Membership, Task, Lease))
+    .execution_options(populate_existing=True)
+)
+
+
+class Work(NamedTuple):
+    """What an answer is stored by, locked and as it is now; one query, since every answer asks for it.
+
+    `version` is the latest of the instructions that was read, 0 for none. `named` says whether this labeler sent something under
+    the name before; what was sent while the locks were waited for is not in it.
+    """
+
+    member: Membership
+    task: Task
+    lease: Lease
+    version: int
+    named: bool
+
+
+def lock_work(s: Session, task_id: int, user_id: int, name: str) -> Work | None:
+    """Return a labeler's work on a task; None where it was never given to them."""
+    row = s.execute(_WORK, {"task": task_id, "user": user_id, "name": name}).one_or_none()
+    return None if row is None else Work(row[0], row[1], row[2], row[3] or 0, bool(row[4]))
 
 
 def clock(now: datetime) -> dict[str, datetime]:

@@ -11,12 +11,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from heedful.errors import Conflict, NotFound
 from heedful.feedback.answer_rules import Answer, checked
 from heedful.feedback.answers import Receipt, Submission, store_answer
 from heedful.feedback.tables import Lease, Project
+
+_SHOWN = (
+    select(Lease, Project)
+    .join(Project, Project.id == Lease.project_id)
+    .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
+)
 
 
 def opaque_names(displayed: Sequence[str]) -> dict[str, str]:
@@ -39,12 +46,13 @@ def renamed(answer: Answer, names: Mapping[str, str]) -> Answer:
 
 def store_opaque(s: Session, sent: Submission, now: datetime) -> Receipt:
     """Store an answer that names completions a, b, c; like `store_answer`, and what it raises speaks of these names too."""
-    lease = s.get(Lease, (sent.task_id, sent.user_id))
-    if lease is None:
+    found = s.execute(_SHOWN, {"task": sent.task_id, "user": sent.user_id}).one_or_none()
+    if found is None:
         raise NotFound("there is no such task")
+    lease, project = found
     names = opaque_names(lease.displayed_order)
     # What is wrong is found here, in the sender's own words; afterwards only what is missing can be.
-    checked(sent.answer, s.get_one(Project, lease.project_id), set(names.values()), complete=False)
+    checked(sent.answer, project, set(names.values()), complete=False)
     answer = renamed(sent.answer, {name: key for key, name in names.items()})
     try:
         return store_answer(s, sent.model_copy(update={"answer": answer}), now)

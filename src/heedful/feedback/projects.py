@@ -109,11 +109,8 @@ class Progress:
 
 
 # Statements that every request needs are put together once: that is half of what they cost.
-_VERSION_READ = select(func.max(Ack.version)).where(
-    Ack.user_id == bindparam("user"), Ack.project_id == bindparam("project")
-)
 _STANDING = (
-    select(Membership.state, Ack.version, ProjectRow.closed)
+    select(Membership.state, Ack.version, ProjectRow)
     .join(ProjectRow, ProjectRow.id == Membership.project_id)
     .outerjoin(
         Ack,
@@ -265,14 +262,9 @@ def acknowledged(s: Session, user_id: int, project_id: int) -> bool:
 
 
 def standing(s: Session, project_id: int, user_id: int) -> Standing | None:
-    """Return what decides whether somebody may go on with a project; None for strangers. One query."""
+    """Return what decides whether somebody may go on with a project; None for strangers. One query, and the project is loaded."""
     row = s.execute(_STANDING, {"project": project_id, "user": user_id}).one_or_none()
-    return None if row is None else Standing(state=row[0], read=row[1] is not None, closed=bool(row[2]))
-
-
-def version_read(s: Session, user_id: int, project_id: int) -> int:
-    """Return the latest version that somebody has read; 0 for none."""
-    return s.scalar(_VERSION_READ, {"project": project_id, "user": user_id}) or 0
+    return None if row is None else Standing(state=row[0], read=row[1] is not None, closed=row[2].closed)
 
 
 def progress(s: Session, project_id: int, user_id: int | None) -> Progress:

@@ -16,7 +16,7 @@ from heedful.feedback.leases import IS_LIVE, clock, find_lease, holds, lease_tim
 from heedful.feedback.probes import IS_GOLD, IS_PROBE, is_probe, next_probe
 from heedful.feedback.projects import member_state
 from heedful.feedback.tables import Assignment as Assigned
-from heedful.feedback.tables import Completion, Lease, Project, Response, Task
+from heedful.feedback.tables import Lease, Project, Response, Task
 from heedful.feedback.tables import LeaseState as LeaseState
 from heedful.feedback.texts import completions_of, to_prompt
 from heedful.records.seeds import derive_seed
@@ -80,7 +80,6 @@ _ANY_FIRST = select(_BEGUN.exists(), _PRACTICE.exists(), _WAITING.exists())
 _ANSWERED = select(func.count()).where(
     *_IN_PROJECT, Lease.state.in_(("submitted", "surplus")), Lease.task_id != bindparam("task")
 )
-_KEYS = select(Completion.key).where(Completion.task_id == bindparam("task"))
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease 
 
 
 def _grant(s: Session, task: Task, user_id: int, now: datetime, *, unlike: Sequence[str] | None = None) -> Lease:
-    keys = sorted(s.scalars(_KEYS, {"task": task.id}))
+    keys = sorted(_texts(s, task.id))
     seed = derive_seed(s.get_one(Project, task.project_id).seed, "display", task.key, user_id)
     lease = Lease(
         task_id=task.id,
@@ -274,9 +273,17 @@ def shuffled_again(keys: list[str], seed: int, unlike: Sequence[str]) -> list[st
     return order
 
 
+def _texts(s: Session, task_id: int) -> dict[str, str]:
+    """Return a task's completions, asked for once in a job: they never change."""
+    known: dict[int, dict[str, str]] = s.info.setdefault("texts", {})
+    if task_id not in known:
+        known[task_id] = completions_of(s, [task_id]).get(task_id, {})
+    return known[task_id]
+
+
 def _assignment(s: Session, lease: Lease) -> Assignment:
     task = s.get_one(Task, lease.task_id)
-    texts = completions_of(s, [task.id]).get(task.id, {})
+    texts = _texts(s, task.id)
     stored = current(s, task.id, lease.user_id) if lease.revision else None
     return Assignment(
         task_id=task.id,

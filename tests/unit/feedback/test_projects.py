@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from heedful.errors import DataError, NotFound
+from heedful.feedback import accounts
 from heedful.feedback.database import Database
 from heedful.feedback.gold import gold_of
 from heedful.feedback.journal import entries
@@ -28,7 +29,7 @@ from heedful.feedback.projects import (
     project,
     project_named,
     projects_of,
-    version_read,
+    standing,
 )
 from heedful.feedback.tables import Task
 from heedful.feedback.tasks import NewTask, add_tasks
@@ -103,20 +104,25 @@ def test_instructions_have_to_be_read_again_when_they_change(room: Room) -> None
     def read(version: int) -> None:
         database.write(lambda s: acknowledge(s, anna, room.project, version, NOW))
 
-    def state() -> tuple[bool, int]:
-        return database.read(lambda s: (acknowledged(s, anna, room.project), version_read(s, anna, room.project)))
+    def state() -> bool:
+        found = database.read(lambda s: standing(s, room.project, anna))
+        assert found is not None and found.state == "active"
+        assert found.read == database.read(lambda s: acknowledged(s, anna, room.project))
+        return found.read
 
-    assert state() == (False, 0)
+    assert not state()
     read(1)
     read(1)
-    assert state() == (True, 1)
+    assert state()
     assert database.write(lambda s: new_instructions(s, room.project, "Second.", NOW)) == 2
     assert database.read(lambda s: project(s, room.project)).instructions == "Second."
-    assert state() == (False, 1)
+    assert not state()
     with pytest.raises(NotFound):
         read(3)
     read(2)
-    assert state() == (True, 2)
+    assert state()
+    stranger = room.database.write(lambda s: accounts.add_user(s, "nobody here", "labeler", NOW))
+    assert database.read(lambda s: standing(s, room.project, stranger)) is None
 
 
 def test_acknowledging_at_once(room: Room) -> None:
