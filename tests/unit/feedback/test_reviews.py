@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from heedful.errors import DataError, NotFound
-from heedful.feedback import accounts, flags, messages, reviews
+from heedful.feedback import accounts, flags, messages, queue, reviews, tasks
+from heedful.feedback.answers import Answer, Submission, store_answer
 from heedful.feedback.database import Database
 from heedful.feedback.journal import entries
 from heedful.feedback.quality import LabelerReport
+from heedful.feedback.queue import Assignment
 from heedful.feedback.tables import Task
-from tests.unit.feedback.room import Room
+from tests.unit.feedback.room import Room, new_uuid
 
 PANEL = tuple(f"labeler{number}" for number in range(8))
 IDS = ("a", "b", "c", "d")
 
 
-def panel_room(database: Database, tasks: int, **settings: Any) -> Room:
+def panel_room(database: Database, count: int, **settings: Any) -> Room:
     """Tasks of four texts whose lengths say nothing, with the same ids everywhere."""
     room = Room(database, tasks_wanted=0, labelers=settings.pop("labelers", PANEL), overlap=3, seed=1, **settings)
-    for number in range(tasks):
-        room.add_tasks(f"t{number}", completions={key: f"{number} {key} {'x' * (37 * number % 101)}" for key in IDS})
+    add_tasks(room, range(count))
     return room
+
+
+def texts(number: int) -> dict[str, str]:
+    return {key: f"{number} {key} {'x' * ((37 * number + 11 * place) % 101)}" for place, key in enumerate(IDS)}
+
+
+def add_tasks(room: Room, numbers: Iterable[int], *, renamed: Callable[[str], str] = str) -> None:
+    new = [
+        tasks.NewTask(
+            key=f"t{number}",
+            prompt=f"prompt {number}",
+            completions={renamed(key): text for key, text in reversed(texts(number).items())},
+        )
+        for number in numbers
+    ]
+    room.database.write(lambda s: tasks.add_tasks(s, room.project, new, room.now))
 
 
 def worth(key: str, criterion: int) -> NDArray[np.float64]:
@@ -36,28 +54,52 @@ def worth(key: str, criterion: int) -> NDArray[np.float64]:
     return np.random.default_rng([criterion, int(key[1:])]).normal(size=4)
 
 
+def say(ranked: Any, *, ratings: bool = False) -> Answer:
+    """Return the answer that puts these completions in this order, best first."""
+    if ratings:
+        return Answer(ratings={key: place for place, key in enumerate(ranked, start=1)})
+    return Answer(ranks={key: place for place, key in enumerate(ranked, start=1)})
+
+
+def careful_or_not(task: Assignment, key: str, fault: str | None, rng: np.random.Generator) -> Answer:
+    """Answer with care (noise 0.87 gives 72 % agreement) or with a fault."""
+    if fault == "as displayed":
+        return say([item for item, _ in task.displayed])
+    seen = worth(key, 2 if fault == "other" else 1) + 0.87 * rng.normal(size=4)
+    seen = rng.normal(size=4) if fault == "random" else -seen if fault == "reversed" else seen
+    return say(IDS[int(item)] for item in np.argsort(-seen))
+
+
 def work(room: Room, faults: dict[str, str], *, seed: int = 0) -> None:
-    """Let everybody answer in changing turn until nothing is left: careful (noise 0.87 gives 72 % agreement) or with a fault."""
+    """Let everybody answer in changing turn until nothing is left."""
     rng = np.random.default_rng(seed)
-    keys = room.database.read(lambda s: {task.id: task.key.split("#")[0] for task in s.scalars(select(Task))})
+    answer_all(room, lambda name, task, key: careful_or_not(task, key, faults.get(name), rng), rng)
+
+
+def answer_all(room: Room, answer: Callable[[str, Assignment, str], Answer], rng: np.random.Generator) -> None:
+    """Answer every task; a round of all labelers is one write, or most of the time would go into the disk."""
     left = list(room.ids)
-    while left:
+
+    def one_round(s: Session) -> None:
         for name in rng.permutation(left).tolist():
-            task = room.next(name)
+            user = room.ids[name]
+            task = queue.next_assignment(s, room.project, user, room.now)
             if task is None:
                 left.remove(name)
                 continue
-            key = keys.get(task.task_id) or key_of(room, task.task_id)
-            seen = worth(key, 2 if faults.get(name) == "other" else 1) + 0.87 * rng.normal(size=4)
-            seen = {"reversed": -seen, "random": rng.normal(size=4)}.get(faults.get(name, ""), seen)
-            ranks = {IDS[int(item)]: place for place, item in enumerate(np.argsort(-seen), start=1)}
-            if faults.get(name) == "as displayed":
-                ranks = {item: place for place, (item, _) in enumerate(task.displayed, start=1)}
-            room.send(name, task.task_id, based_on=task.revision, answer={"ranks": ranks})
+            key = s.get_one(Task, task.task_id).key.split("#")[0]
+            sent = Submission(
+                task_id=task.task_id,
+                user_id=user,
+                client_uuid=new_uuid(),
+                based_on=task.revision,
+                state="submitted",
+                answer=answer(name, task, key),
+            )
+            store_answer(s, sent, room.now)
 
-
-def key_of(room: Room, task: int) -> str:
-    return room.database.read(lambda s: s.get_one(Task, task).key.split("#")[0])
+    while left:
+        room.database.write(one_round)
 
 
 def look(room: Room, **options: Any) -> reviews.Review:
@@ -98,16 +140,13 @@ def test_another_criterion_is_named_from_another_project(database: Database) -> 
     room = panel_room(database, 130)
     other = Room(database, name="toxicity", labelers=(), overlap=3, seed=2, tasks_wanted=0)
     other.ids = {f"x{number}": other.add_labeler(f"x{number}") for number in range(3)}
-    texts = room.database.read(lambda s: {task.key: task.prompt for task in s.scalars(select(Task))})
-    for key in texts:
-        number = int(key[1:])
-        same = {item: f"{number} {item} {'x' * (37 * number % 101)}" for item in IDS}
-        other.add_tasks(key, completions={item.upper() * 2: same[item] for item in reversed(IDS)})
-    for name in other.ids:
-        while (task := other.next(name)) is not None:
-            order = np.argsort(-worth(key_of(other, task.task_id), 2))
-            ranks = {IDS[int(item)].upper() * 2: place for place, item in enumerate(order, start=1)}
-            other.send(name, task.task_id, based_on=0, answer={"ranks": ranks})
+    add_tasks(other, range(130), renamed=lambda key: key.upper() * 2)
+    rng = np.random.default_rng(5)
+    answer_all(
+        other,
+        lambda name, task, key: say(IDS[int(item)].upper() * 2 for item in np.argsort(-worth(key, 2))),
+        rng,
+    )
     work(room, {"labeler3": "other"})
     found = look(room)
     assert flagged(found) == {"labeler3": "other criterion"}
@@ -145,8 +184,7 @@ def test_looks_come_at_fixed_numbers_and_only_once(database: Database) -> None:
     assert {each.look for each in again.verdicts} == {None}
     assert flagged(again) == {}
     assert (store(room, again), store(room, first)) == ([], [])
-    for each in range(90, 180):
-        room.add_tasks(f"t{each}", completions={key: f"{each} {key}" for key in IDS})
+    add_tasks(room, range(90, 180))
     work(room, {"labeler0": "reversed"}, seed=1)
     later = look(room)
     assert {each.look for each in later.verdicts} == {60}
@@ -169,12 +207,13 @@ def test_the_excluded_stay_out_and_are_looked_at_when_they_come_back(database: D
 def test_ratings_are_tested_through_ranks(database: Database) -> None:
     room = panel_room(database, 110, mode="rating", higher_is_better=False)
     rng = np.random.default_rng(0)
-    for name in PANEL:
-        while (task := room.next(name)) is not None:
-            seen = worth(key_of(room, task.task_id), 1) + 0.6 * rng.normal(size=4)
-            levels = np.argsort(np.argsort(seen if name == "labeler0" else -seen)) + 1
-            ratings = {key: int(level) for key, level in zip(IDS, levels, strict=True)}
-            room.send(name, task.task_id, based_on=0, answer={"ratings": ratings})
+
+    def rate(name: str, task: Assignment, key: str) -> Answer:
+        """Give the best the lowest rating, which is good here; one person thinks it is bad."""
+        seen = worth(key, 1) + 0.6 * rng.normal(size=4)
+        return say((IDS[int(item)] for item in np.argsort(seen if name == "labeler0" else -seen)), ratings=True)
+
+    answer_all(room, rate, rng)
     assert flagged(look(room)) == {"labeler0": "reversed"}
 
 
