@@ -56,12 +56,11 @@ def rankings_of(s: Session, about: Project) -> tuple[list[Ranking], dict[str, in
 
 def repeats_of(s: Session, about: Project) -> list[Ranking]:
     """Return the second answers to tasks that were shown again, under the names of the first."""
+    again = select(Repeat.task_id, Repeat.original_id).join(Task, Task.id == Repeat.task_id)
+    rows = s.execute(again.where(Task.project_id == about.id)).all()
+    if not rows:
+        return []
     sheets = _sheets(s, about.id)
-    rows = s.execute(
-        select(Repeat.task_id, Repeat.original_id)
-        .join(Task, Task.id == Repeat.task_id)
-        .where(Task.project_id == about.id)
-    )
     tasks = {copy: _named(sheets[original]) for copy, original in rows}
     shown = select(Repeat.task_id)
     answers = latest_answers(s, about.id, Task.id.in_(shown))
@@ -76,21 +75,23 @@ def criteria_of(s: Session, about: Project, project_ids: Sequence[int] | None) -
         about: the project under review.
         project_ids: which others; all where it is None.
     """
+    others = [each for each in all_projects(s) if each.id != about.id and each.mode in ORDERED]
+    wanted = [each for each in others if project_ids is None or each.id in project_ids]
+    if not wanted:
+        return {}
     own = {content: sheet for sheet in _sheets(s, about.id).values() if (content := sheet.content()) is not None}
-    found = {}
-    for other in all_projects(s):
-        wanted = other.id != about.id and (project_ids is None or other.id in project_ids)
-        if wanted and other.mode in ORDERED:
-            tasks = {}
-            for task_id, sheet in _sheets(s, other.id).items():
-                content = sheet.content()
-                if content is not None and content in own:
-                    tasks[task_id] = _named(own[content], theirs=sheet.texts)
-            answers = latest_answers(s, other.id, COUNTED) if tasks else []
-            rankings = list(_rankings(other, answers, tasks, _users(s, other.id)))
-            if rankings:
-                found[other.name] = rankings
-    return found
+    found = {other.name: list(_under_own_names(s, own, other)) for other in wanted}
+    return {name: rankings for name, rankings in found.items() if rankings}
+
+
+def _under_own_names(s: Session, own: Mapping[str, _Sheet], other: Project) -> Iterable[Ranking]:
+    """Return the answers of another project to the same prompts and texts."""
+    tasks = {}
+    for task_id, sheet in _sheets(s, other.id).items():
+        content = sheet.content()
+        if content is not None and content in own:
+            tasks[task_id] = _named(own[content], theirs=sheet.texts)
+    return _rankings(other, latest_answers(s, other.id, COUNTED) if tasks else [], tasks, _users(s, other.id))
 
 
 def _named(sheet: _Sheet, *, theirs: Mapping[str, str] | None = None) -> _Named:

@@ -14,7 +14,19 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from heedful.apps.web.access import LARGEST_ID, LONGEST_TOKEN, Anyone, Id, Signed, Store, limit, now, signed_call
+from heedful.apps.web.access import (
+    LARGEST_ID,
+    LONGEST_TOKEN,
+    Anyone,
+    Id,
+    Signed,
+    Store,
+    database_of,
+    limit,
+    now,
+    signed_call,
+    signed_in,
+)
 from heedful.apps.web.labeling import own_project
 from heedful.apps.web.problems import Problem, field_problem, not_found
 from heedful.errors import Conflict
@@ -113,9 +125,11 @@ def acknowledge_instructions(project_id: Id, read: Read, who: Anyone, store: Sto
 
 @router.get("/projects/{project_id}/next")
 def next_task(
-    project_id: Id, who: Anyone, store: Store, after: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None
+    request: Request, project_id: Id, after: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None
 ) -> Response:
     """The task in hand or the next one; `task` is null where there is none, and `why` says why."""
+    # Asked for here and not as dependencies: those would run in a thread of their own, and this is asked all the time.
+    who, store = signed_in(request), database_of(request)
     moment = now()
 
     def job(s: Session) -> tuple[Assignment | None, str | None]:

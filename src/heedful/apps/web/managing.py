@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from tempfile import SpooledTemporaryFile
@@ -39,8 +40,10 @@ router = APIRouter(prefix="/manage")
 
 UPLOADS = re.compile(r"/manage/(new|projects/\d+/tasks)")
 """The addresses that take files."""
-_AT_ONCE = 500
+_AT_ONCE = 100
 """Tasks stored in one transaction: labelers go on between them."""
+_BREAKS, _LONGEST_BREAK = 3, 0.5
+"""How long a part of an import rests: in lengths of what it took, and in seconds at most."""
 _LONGEST_TEXT = 100_000
 _MOST_PERCENT = 50
 _IN_MEMORY, _CHUNK = 16 * 2**20, 2**16
@@ -137,10 +140,12 @@ def _uploaded(form: Form, rules: ProjectSettings) -> list[NewTask]:
 
 
 def _store_tasks(store: Database, project_id: int, tasks: list[NewTask]) -> None:
+    """Store tasks in small parts, and leave most of the time in between to those who label."""
     moment = now()
     for start in range(0, len(tasks), _AT_ONCE):
-        part = tasks[start : start + _AT_ONCE]
+        part, began = tasks[start : start + _AT_ONCE], time.monotonic()
         store.write(lambda s, part=part: add_tasks(s, project_id, part, moment))  # type: ignore[misc]
+        time.sleep(min(_BREAKS * (time.monotonic() - began), _LONGEST_BREAK))
 
 
 @router.post("/projects/{project_id}/tasks")

@@ -106,6 +106,9 @@ def journal_kinds(_: Translate) -> dict[str, str]:
         "member.excluded": _("excluded"),
         "message.sent": _("was written a message"),
         "user.logged_out": _("was logged out everywhere"),
+        "review.looked": _("was looked at by the statistics"),
+        "flag.raised": _("was flagged"),
+        "flag.decided": _("was decided about after a flag"),
     }
 
 

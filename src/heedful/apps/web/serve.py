@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from heedful.errors import ConfigError
 from heedful.feedback.accounts import add_user, invite, people
 from heedful.feedback.database import Database
 
+_TURN_SECONDS = 0.001
 MANAGER = "manager"
 """The name of the account that is made at the first start."""
 
@@ -75,6 +77,8 @@ def serve(database: str, host: str, port: int, *, behind_tls: bool, say: Callabl
         if behind_tls:
             say("Write the proxy's https address in place of the beginning of the link.")
         site = make_site(store, secure=behind_tls)
+        # A thread that reads a large upload must not keep the many short ones waiting.
+        sys.setswitchinterval(_TURN_SECONDS)
         uvicorn.run(
             site,
             host=host,

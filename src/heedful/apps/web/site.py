@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from heedful.apps.web import api, dashboard, inspecting, labeling, managing, people, problems, visiting
+from heedful.apps.web import api, dashboard, inspecting, labeling, managing, people, practising, problems, visiting
 from heedful.apps.web.languages import LANGUAGES, translations
 from heedful.apps.web.pages import assets
 from heedful.apps.web.problems import not_found
@@ -38,7 +38,7 @@ def make_site(database: Database, *, secure: bool) -> FastAPI:
     app.state.touches = Rate(*TOUCHES)
     app.state.workbench = Workbench(database)
     problems.install(app)
-    for room in (visiting, labeling, managing, dashboard, inspecting, people, api):
+    for room in (visiting, labeling, practising, managing, dashboard, inspecting, people, api):
         app.include_router(room.router)
     app.add_api_route("/static/{version}/{name}", _asset, methods=["GET"], include_in_schema=False)
     app.add_middleware(Guard, secure=secure, uploads=managing.UPLOADS)

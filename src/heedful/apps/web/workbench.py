@@ -6,18 +6,17 @@ What was worked out lives as long as the site; after a restart it is worked out 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
+import pickle
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from heedful.errors import StoreUnavailable
 from heedful.feedback.database import Database
 from heedful.feedback.findings import Findings, work_out
 from heedful.feedback.reviews import store_review
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
 
 POLITENESS = 10
 """How far statistics stand back behind the site for the processor (nice)."""
@@ -31,7 +30,7 @@ class Workbench:
     The other process only reads; what it found out about labelers is written by this one.
 
     Args:
-        database: of the site. Its address, password included, goes to the other process through a pipe.
+        database: of the site. Its address, password included, goes to the other process through its standard input.
     """
 
     def __init__(self, database: Database) -> None:
@@ -64,6 +63,8 @@ class Workbench:
             if found is not None:
                 self._database.write(lambda s: store_review(s, found.review, found.made))
                 self._found[project_id] = found
+        except StoreUnavailable as error:
+            log.error("what the statistics of project %s found out could not be stored: %s", project_id, error)
         finally:
             with self._lock:
                 del self._at_work[project_id]
@@ -72,27 +73,27 @@ class Workbench:
 
 def _in_another_process(url: str, project_id: int) -> Findings | None:
     """Return what a process of its own works out; None where it failed, which is logged."""
-    # A fork would copy the locks of the site's other threads as they are at the moment.
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(url, project_id, sender), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        found: Findings = receiver.recv()
-    except EOFError:
-        log.error("the statistics of project %s could not be worked out", project_id)
+    command = [sys.executable, "-m", __name__, str(project_id)]
+    done = subprocess.run(command, input=url.encode(), capture_output=True)
+    if done.returncode != 0:
+        log.error(
+            "the statistics of project %s could not be worked out: %s", project_id, done.stderr.decode(errors="replace")
+        )
         return None
-    finally:
-        receiver.close()
-        process.join()
+    found: Findings = pickle.loads(done.stdout)
     return found
 
 
-def _work(url: str, project_id: int, sender: Connection) -> None:
+def main() -> None:
+    """Work out the project that the command line names, of the database whose address comes in; the findings go out, pickled."""
     os.nice(POLITENESS)
-    database = Database.open(url)
+    database = Database.open(sys.stdin.read())
+    project_id, moment = int(sys.argv[1]), datetime.now(UTC)
     try:
-        sender.send(database.read(lambda s: work_out(s, project_id, datetime.now(UTC))))
+        sys.stdout.buffer.write(pickle.dumps(database.read(lambda s: work_out(s, project_id, moment))))
     finally:
         database.close()
+
+
+if __name__ == "__main__":
+    main()
