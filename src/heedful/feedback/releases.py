@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, aliased
 from heedful.feedback.answer_rules import Answer
 from heedful.feedback.projects import COUNTED, Project, project
 from heedful.feedback.quality import weak_order
+from heedful.feedback.rulings import rulings
 from heedful.feedback.tables import Lease, Membership, Response, Task, User
 from heedful.feedback.texts import completions_of, to_prompt
 from heedful.numerics.rankings import ranking_pairs
@@ -28,6 +29,8 @@ from heedful.records.types import Demonstration, LabeledText, Meta, Prompt, Rank
 
 SOURCE = "labelers"
 """What records say of where they are from."""
+RULING = "ruling"
+"""What they say where a manager decided: it stands in place of the consensus."""
 _AT_ONCE = 200
 """Tasks that are read together."""
 _FORMULA = re.compile(r"[\s\x00-\x20]*[=+\-@＝＋－＠]|[\x00-\x1f]")
@@ -54,12 +57,40 @@ def rankings(
     include_excluded: bool = False,
     include_surplus: bool = False,
     every_revision: bool = False,
+    include_rulings: bool = False,
 ) -> Iterator[Ranking]:
-    """Yield rankings: what was ranked, or what ratings amount to (equal ratings tie); nothing for thumbs and demonstrations."""
+    """Yield rankings: what was ranked, or what ratings amount to (equal ratings tie); nothing for thumbs and demonstrations.
+
+    With `include_rulings` what managers decided comes last, one per task: labeler and source are `RULING`.
+    """
     about = project(s, project_id)
+    if about.mode not in ("ranking", "pairwise", "rating"):
+        return
     for given in _given(s, about, include_excluded, include_surplus, every_revision):
-        if about.mode in ("ranking", "pairwise", "rating"):
-            yield _ranking(given, about)
+        yield _ranking(given, about)
+    if include_rulings:
+        yield from _rulings(s, about)
+
+
+def _rulings(s: Session, about: Project) -> Iterator[Ranking]:
+    """Yield rulings in force as records, in the order of tasks."""
+    for ruled in rulings(s, about.id):
+        assert ruled.answer is not None
+        task = s.get_one(Task, ruled.task_id)
+        texts = completions_of(s, [task.id]).get(task.id, {})
+        yield Ranking(
+            task_id=task.key,
+            prompt=to_prompt(task.prompt),
+            completions=texts,
+            ranking=_groups(ruled.answer, about),
+            fails=tuple(sorted(ruled.answer.fails)),
+            labeler=RULING,
+            criterion=about.criterion,
+            displayed_order=tuple(sorted(texts)),
+            created=ruled.created.astimezone(UTC).isoformat(),
+            source=RULING,
+            meta={"reason": ruled.reason},
+        )
 
 
 def demonstrations(
