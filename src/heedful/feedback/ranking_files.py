@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import ConfigDict
 
@@ -21,6 +21,7 @@ from heedful.records.jsonl import iter_rows, to_record
 from heedful.records.sources import column, read_file
 from heedful.records.types import Completion, Ranking, Record
 
+Format = Literal["auto", "heedful", "argilla", "label_studio"]
 JSON_FIELDS = ("labeler", "ranking")
 CSV_COLUMNS = ("task_id", "labeler", "completion_id", "rank")
 
@@ -57,7 +58,9 @@ class _Place(NamedTuple):
         return DataError(problem, path=self.path, line=line, field=field or self.field, fix=fix)
 
 
-def read_rankings(path: Path, completions: Sequence[Completion], *, criterion: str) -> list[Ranking]:
+def read_rankings(
+    path: Path, completions: Sequence[Completion], *, criterion: str, format: Format = "auto"
+) -> list[Ranking]:
     """Return the answers of a file, `.csv` or JSON Lines, in the file's order.
 
     Raises:

@@ -19,6 +19,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from heedful.feedback.answer_rules import Answer
+from heedful.feedback.exports import RULING as RULING
 from heedful.feedback.projects import COUNTED, Project, project
 from heedful.feedback.quality import weak_order
 from heedful.feedback.rulings import rulings
@@ -29,8 +30,6 @@ from heedful.records.types import Demonstration, LabeledText, Meta, Prompt, Rank
 
 SOURCE = "labelers"
 """What records say of where they are from."""
-RULING = "ruling"
-"""What they say where a manager decided: it stands in place of the consensus."""
 _AT_ONCE = 200
 """Tasks that are read together."""
 _FORMULA = re.compile(r"[\s\x00-\x20]*[=+\-@＝＋－＠]|[\x00-\x1f]")

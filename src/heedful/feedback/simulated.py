@@ -77,6 +77,21 @@ class SimulatedTask(NamedTuple):
     fails: tuple[bool, ...]
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Simulated people and what they rank.
+
+    Args:
+        tasks: all of them.
+        members: whoever ranks.
+        seed: every draw derives from it.
+    """
+
+    tasks: tuple[SimulatedTask, ...]
+    members: tuple[SimulatedLabeler, ...]
+    seed: int
+
+
 def assign(task_ids: Sequence[str], labelers: Sequence[str], overlap: int, *, seed: int) -> dict[str, tuple[str, ...]]:
     """Return who answers each task: `overlap` different labelers, at random but in balance.
 

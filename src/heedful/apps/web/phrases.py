@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib import resources
 
 from heedful.apps.web.downloads import BY_MODE
+from heedful.feedback.rounds import default_instructions as default_instructions
 
 Translate = Callable[[str], str]
 
@@ -48,11 +48,6 @@ def skip_reasons(_: Translate) -> list[tuple[str, str]]:
 
 
 @functools.cache
-def default_instructions() -> str:
-    """Return the instructions that a new project begins with, in Markdown."""
-    return (resources.files(__package__) / "instructions.md").read_text(encoding="utf-8")
-
-
 def mode_names(_: Translate) -> list[tuple[str, str]]:
     """Return (mode, words) of what people may be asked to do."""
     return [
