@@ -41,6 +41,10 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/projects/{project_id}/recent"): MINE,
     ("GET", "/tasks/{task_id}"): MINE,
     ("POST", "/tasks/{task_id}"): MINE_THEN_ON,
+    ("POST", "/api/join"): Rule(403, 403, 403, 403),
+    ("GET", "/api/projects"): HOME,
+    ("GET", "/api/projects/{project_id}"): MINE,
+    ("POST", "/api/projects/{project_id}/acknowledge"): MINE,
     ("GET", "/api/projects/{project_id}/next"): MINE,
     ("PUT", "/api/tasks/{task_id}/answer"): MINE,
     ("POST", "/api/tasks/{task_id}/heartbeat"): Rule(401, 200, 200, 200),
@@ -64,6 +68,8 @@ FIELDS = {
     "/manage/projects/{project_id}/invite": {"name": "somebody new"},
     "/manage/projects/{project_id}/members/{user_id}": {"state": "active"},
 }
+BODIES = {"/api/join": {"token": "unknown"}, "/api/projects/{project_id}/acknowledge": {"version": 1}}
+"""What JSON takes where it is posted."""
 ANSWER = {"client_uuid": "a-draft-of-a-test", "based_on": 0, "state": "draft"}
 
 
@@ -90,6 +96,8 @@ class World:
         options = {"headers": {"x-csrf-token": visitor.csrf}}
         if method == "PUT":
             options["json"] = ANSWER
+        elif route in BODIES:
+            options["json"] = BODIES[route]
         elif method == "POST":
             options["data"] = {"csrf": visitor.csrf, **FIELDS.get(route, {})}
         return visitor.client.request(method, self.path(route), **options).status_code
@@ -137,13 +145,14 @@ def test_other_methods_are_refused(world, route):
 @pytest.mark.parametrize("kind", ["missing", "wrong", "of another session"])
 def test_a_form_without_its_token_changes_nothing(world, kind):
     for method, route in TABLE:
-        if method in ("POST", "PUT") and route != "/join":
+        if method in ("POST", "PUT") and route not in ("/join", "/api/join"):
             role = "manager" if route.startswith("/manage") else "labeler"
             visitor = world.site.visitor(world.ids[role])
             token = {"missing": "", "wrong": "x" * 64, "of another session": world.site.visitor(world.ids[role]).csrf}[
                 kind
             ]
-            options = {"json": ANSWER} if method == "PUT" else {"data": {"csrf": token, **FIELDS.get(route, {})}}
+            body = ANSWER if method == "PUT" else BODIES.get(route)
+            options = {"json": body} if body else {"data": {"csrf": token, **FIELDS.get(route, {})}}
             headers = {"x-csrf-token": token}
             answer = visitor.client.request(method, world.path(route), headers=headers, **options)
             assert answer.status_code == 403, route

@@ -109,7 +109,7 @@ def _reasons(s: Session, project_id: int) -> dict[int, str]:
 
 def pace(s: Session, project_id: int, so_far: Progress, now: datetime) -> Pace:
     """Return how fast answers come in."""
-    counted = select(func.count()).join(Task, Task.id == Response.task_id)
+    counted = select(func.count()).select_from(Response).join(Task, Task.id == Response.task_id)
     lately = counted.where(
         COUNTED,
         Response.project_id == project_id,

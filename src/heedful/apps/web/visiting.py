@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from heedful.apps.web import languages
 from heedful.apps.web.access import (
+    LONGEST_TOKEN,
     Anyone,
     Form,
     Signed,
@@ -32,7 +33,6 @@ from heedful.feedback.projects import Progress, Project, member_state, progress,
 router = APIRouter()
 
 _YEAR = 365 * 86_400
-_LONGEST_TOKEN = 200
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ def home(request: Request, who: Anyone, store: Store) -> Response:
 @router.get("/join/{token}")
 def join_page(request: Request, token: str, who: Annotated[Account | None, Depends(visitor)]) -> Response:
     """A page with one button. Looking at it changes nothing, so that a preview in a chat does not use the link up."""
-    return page(request, "join.html.j2", token=token[:_LONGEST_TOKEN])
+    return page(request, "join.html.j2", token=token[:LONGEST_TOKEN])
 
 
 @router.post("/join")
 def join(request: Request, form: Annotated[Form, Depends(read_form)], store: Store) -> Response:
     """Use the link up, and sign in."""
     limit(request.app.state.attempts, request.client.host if request.client else "")
-    token, moment = form.text("token", _LONGEST_TOKEN), now()
+    token, moment = form.text("token", LONGEST_TOKEN), now()
     keys = store.write(lambda s: redeem(s, token, moment))
     if keys is None:
         raise Problem(403, "used_link")
