@@ -81,7 +81,7 @@ def _rulings(s: Session, about: Project) -> Iterator[Ranking]:
             task_id=task.key,
             prompt=to_prompt(task.prompt),
             completions=texts,
-            ranking=_groups(ruled.answer, about),
+            ranking=groups_of(ruled.answer, about),
             fails=tuple(sorted(ruled.answer.fails)),
             labeler=RULING,
             criterion=about.criterion,
@@ -237,10 +237,10 @@ def _answers(
     )
     if not include_excluded:
         found = found.where(Membership.state != "excluded")
-    return found if every_revision else found.where(Response.revision == _last_submitted())
+    return found if every_revision else found.where(Response.revision == last_submitted())
 
 
-def _last_submitted() -> object:
+def last_submitted() -> object:
     """Return the latest revision that was sent: a draft of a correction does not count before it is."""
     later = aliased(Response)
     same = (later.task_id == Response.task_id, later.user_id == Response.user_id, later.state == "submitted")
@@ -248,7 +248,7 @@ def _last_submitted() -> object:
 
 
 def _ranking(given: _Given, about: Project) -> Ranking:
-    groups, meta = _groups(given.answer, about), _meta(given)
+    groups, meta = groups_of(given.answer, about), _meta(given)
     return Ranking(
         task_id=given.key,
         prompt=given.prompt,
@@ -265,8 +265,8 @@ def _ranking(given: _Given, about: Project) -> Ranking:
     )
 
 
-def _groups(answer: Answer, about: Project) -> tuple[tuple[str, ...], ...]:
-    """Return groups of completion ids, best first."""
+def groups_of(answer: Answer, about: Project) -> tuple[tuple[str, ...], ...]:
+    """Return groups of completion ids, best first: as they were ranked, or as ratings order them; F marks are in none."""
     if about.mode == "rating":
         sign = -1 if about.higher_is_better else 1
         levels = {key: sign * rating for key, rating in answer.ratings.items()}
