@@ -177,7 +177,7 @@ def simulated_rankings(s: Session, project_id: int, task_ids: Sequence[str]) -> 
 def numbers_of_tasks(s: Session, project_id: int) -> dict[int, str]:
     """Return the number of each task, which the network knows it by, to its key."""
     rows = s.execute(select(Task.id, Task.key).where(Task.project_id == project_id))
-    return {number: key for number, key in rows.tuples()}
+    return dict(rows.all())
 
 
 def _project(s: Session, new: NewProject, now: datetime, seed: int | None) -> int:
