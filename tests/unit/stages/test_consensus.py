@@ -225,7 +225,9 @@ def ruled(text: str, fails: str = "", *, task: str) -> Ranking:
 def test_a_ruling_decides_its_task_alone_and_is_no_labeler(tmp_path: Path) -> None:
     everybody = [ranking(name, "a b c", task=task) for task in ("t", "u", "v") for name in ("anna", "ben", "cleo")]
     plain = agreed(tmp_path / "plain", everybody, tune_fraction=0)
-    found = agreed(tmp_path / "ruled", [*everybody, ruled("c b", "a", task="u"), ruled("b a", task="w")], tune_fraction=0)
+    found = agreed(
+        tmp_path / "ruled", [*everybody, ruled("c b", "a", task="u"), ruled("b a", task="w")], tune_fraction=0
+    )
     orders = {one.task_id: (one.ranking, one.fails, one.labelers) for one in found.records("consensus", Consensus)}
     assert orders["t"] == ((("a",), ("b",), ("c",)), (), ("anna", "ben", "cleo"))
     assert orders["u"] == ((("c",), ("b",)), ("a",), ("ruling",))
