@@ -23,6 +23,7 @@ MANAGER = "manager"
 """The name of the account that is made at the first start."""
 LOOPBACK, PORT = "127.0.0.1", 8400
 """Where the site is by default."""
+_BACKLOG = 128
 _GRACE = 5
 """Seconds that requests under way may take when the site stops."""
 
@@ -89,7 +90,7 @@ def site_running(database: Database, sock: socket.socket) -> Iterator[FastAPI]:
 
 
 def local_socket(port: int | None) -> tuple[socket.socket, str]:
-    """Return a socket on this machine's own address, and the address of a site on it.
+    """Return a listening socket on this machine's own address, and the address of a site on it.
 
     Args:
         port: its port; None for the usual one, or a free one where that is taken.
@@ -102,6 +103,7 @@ def local_socket(port: int | None) -> tuple[socket.socket, str]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((LOOPBACK, wanted))
+            sock.listen(_BACKLOG)
         except OSError as error:
             sock.close()
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
