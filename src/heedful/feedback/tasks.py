@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from heedful.errors import AnswerError, DataError, NotFound
-from heedful.feedback.answer_rules import Answer, checked
+from heedful.feedback.answer_rules import Answer, Rules, checked
 from heedful.feedback.gold import to_stored
 from heedful.feedback.messages import LONGEST
 from heedful.feedback.tables import Assignment, Completion, Gold, Membership, Project, Task
@@ -71,7 +71,7 @@ def add_tasks(s: Session, project_id: int, tasks: Sequence[NewTask], now: dateti
         raise DataError("two tasks have the same key; every task needs its own", field="key")
     for task in tasks:
         _check_size(task, row.mode)
-        _check_gold(task, row)
+        check_gold(task, row)
     stored = _stored(s, project_id, list(by_key))
     changed = next((key for key, content in stored.items() if content != _content(by_key[key])), None)
     if changed is not None:
@@ -129,10 +129,11 @@ def _check_size(task: NewTask, mode: str) -> None:
         raise DataError(f"task '{task.key}' has {found}; {mode} takes {many}", field="completions")
 
 
-def _check_gold(task: NewTask, row: Project) -> None:
+def check_gold(task: NewTask, rules: Rules) -> None:
+    """Raise DataError where the known answer of a task breaks the project's rules."""
     if task.gold is not None:
         try:
-            checked(task.gold, row, task.completions, complete=True)
+            checked(task.gold, rules, task.completions, complete=True)
         except AnswerError as error:
             raise DataError(f"the known answer of task '{task.key}': {error}", field="gold") from None
 

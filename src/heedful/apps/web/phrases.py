@@ -77,7 +77,34 @@ def task_states(_: Translate) -> list[tuple[str, str]]:
         ("done", _("done")),
         ("skipped", _("skipped by somebody")),
         ("practice", _("practice")),
+        ("gold", _("gold items")),
+        ("ruled", _("decided by a manager")),
     ]
+
+
+def task_orders(_: Translate) -> list[tuple[str, str]]:
+    """Return (order, words) of the ways to sort tasks."""
+    return [
+        ("added", _("as they came in")),
+        ("latest", _("answered last")),
+        ("missing", _("most answers missing")),
+        ("disagreement", _("most disagreement")),
+    ]
+
+
+def journal_kinds(_: Translate) -> dict[str, str]:
+    """Return kind of journal line to words, of those that are about one labeler."""
+    return {
+        "member.joined": _("joined"),
+        "member.active": _("taken back"),
+        "member.paused": _("paused"),
+        "member.excluded": _("excluded"),
+        "message.sent": _("was written a message"),
+        "user.logged_out": _("was logged out everywhere"),
+        "review.looked": _("was looked at by the statistics"),
+        "flag.raised": _("was flagged"),
+        "flag.decided": _("was decided about after a flag"),
+    }
 
 
 def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
@@ -91,3 +118,15 @@ def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
         "demonstrations": _("Demonstrations (JSON Lines)"),
     }
     return [(kind, names[kind]) for kind in BY_MODE[mode]]
+
+
+def flag_kinds(_: Translate) -> dict[str, str]:
+    """Return diagnosis to words: what a flag found out about a labeler."""
+    return {
+        "reversed": _("ranks look reversed"),
+        "as displayed": _("follows the displayed order"),
+        "length habit": _("goes by length"),
+        "other criterion": _("seems to go by another criterion"),
+        "random/spam": _("looks random"),
+        "unclear": _("disagrees, cause unclear"),
+    }

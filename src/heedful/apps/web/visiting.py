@@ -15,6 +15,7 @@ from heedful.apps.web.access import (
     LONGEST_TOKEN,
     Anyone,
     Form,
+    Id,
     Signed,
     Store,
     forget,
@@ -28,6 +29,7 @@ from heedful.apps.web.access import (
 from heedful.apps.web.pages import KEYS, KEYS_COOKIE, page
 from heedful.apps.web.problems import Problem
 from heedful.feedback.accounts import Account, log_out, log_out_everywhere, redeem
+from heedful.feedback.messages import Note, mark_read, unread
 from heedful.feedback.projects import Progress, Project, member_state, progress, projects_of
 
 router = APIRouter()
@@ -43,6 +45,7 @@ class Entry:
     progress: Progress
     state: str
     open: bool
+    letters: tuple[Note, ...] = ()
 
 
 def _entries(s: Session, user_id: int) -> list[Entry]:
@@ -52,6 +55,7 @@ def _entries(s: Session, user_id: int) -> list[Entry]:
             progress(s, each.id, user_id),
             member_state(s, each.id, user_id) or "active",
             not each.closed,
+            tuple(unread(s, each.id, user_id)),
         )
         for each in projects_of(s, user_id)
     ]
@@ -61,6 +65,14 @@ def _entries(s: Session, user_id: int) -> list[Entry]:
 def home(request: Request, who: Anyone, store: Store) -> Response:
     """The projects of whoever asks."""
     return page(request, "home.html.j2", entries=store.read(lambda s: _entries(s, who.user_id)))
+
+
+@router.post("/messages/{message_id}/read")
+def read_message(message_id: Id, who: Anyone, form: Signed, store: Store) -> Response:
+    """Remember that a message was read, and go back to where it stood."""
+    moment, project_id = now(), form.number("project")
+    store.write(lambda s: mark_read(s, message_id, who.user_id, moment))
+    return RedirectResponse(f"/projects/{project_id}/task" if project_id else "/", 303)
 
 
 @router.get("/join/{token}")
