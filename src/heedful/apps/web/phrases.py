@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from heedful.apps.web.downloads import BY_MODE
+from heedful.feedback.downloads import BY_MODE
 from heedful.feedback.rounds import default_instructions as default_instructions
 
 Translate = Callable[[str], str]
@@ -115,7 +115,9 @@ def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
         "preferences": _("Pairs for TRL (JSON Lines)"),
         "revisions": _("Every revision (JSON Lines)"),
         "labels": _("Labels for TRL (JSON Lines)"),
+        "texts": _("Labeled texts (JSON Lines)"),
         "demonstrations": _("Demonstrations (JSON Lines)"),
+        "parquet": _("Everything (Parquet)"),
     }
     return [(kind, names[kind]) for kind in BY_MODE[mode]]
 
