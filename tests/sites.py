@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
@@ -25,6 +26,8 @@ from heedful.feedback.tables import Task
 from heedful.records.types import Prompt, Ranking
 
 ORIGIN = "http://testserver"
+BOTH = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
+"""Runs a test that takes the fixture `site` on both databases."""
 TEXTS = ("First answer.", "Second answer.", "Third answer.", "Fourth answer.")
 
 

@@ -12,6 +12,7 @@ import pytest
 from heedful.apps.web.completions import read_tasks
 from heedful.errors import DataError
 from heedful.records.types import Completion, Ranking
+from tests.sites import BOTH
 from tests.web.forms import answer_form, task_id
 
 FORM = {
@@ -43,16 +44,12 @@ def completions(prompts=3, each=4, **changes):
     return ("\n".join(lines) + "\n").encode()
 
 
-@pytest.fixture
-def manager(site):
-    return site.visitor(site.user("meg", "manager"))
-
-
 def create(manager, content, **changes):
     files = {"completions": ("completions.jsonl", content, "application/jsonl")}
     return manager.post("/manage/new", {**FORM, **changes}, files=files)
 
 
+@BOTH
 def test_from_a_file_and_an_invitation_to_an_export(site, manager):
     made = create(manager, completions())
     assert made.status_code == 303, made.text
@@ -157,6 +154,7 @@ def test_a_manager_cannot_make_a_link_for_another_manager(site, manager):
     assert manager.post(f"/manage/projects/{project_id}/members/{other}/link").status_code == 404
 
 
+@BOTH
 def test_a_closed_project_hands_out_nothing_and_takes_what_is_at_hand(site, manager, at_work):
     labeler, project_id = at_work
     page = labeler.get(f"/projects/{project_id}/task").text

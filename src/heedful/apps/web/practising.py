@@ -17,6 +17,7 @@ from heedful.apps.web.problems import not_found
 from heedful.feedback.answers import Stored, current
 from heedful.feedback.database import Database
 from heedful.feedback.gold import GoldItem, gold_of
+from heedful.feedback.practice import practice_feedback
 from heedful.feedback.projects import Project, project
 from heedful.feedback.queue import Assignment, assignment_for
 
@@ -59,20 +60,26 @@ def feedback(request: Request, task_id: Id, who: Anyone, store: Store) -> Respon
         return project(s, task.project_id), task, mine, known
 
     found, task, mine, known = store.read(job)
-    rows = compared(found, task, mine, known)
+    told = practice_feedback(found, mine.answer, known)
+    letters = dict(zip((key for key, _ in task.displayed), LETTERS, strict=False))
     return page(
         request,
         "feedback.html.j2",
         project=found,
         turns_of_prompt=sheets.turns_of(task.prompt),
-        rows=rows,
-        differing=sum(row.differs for row in rows),
-        explanation=known.explanation,
+        rows=compared(found, task, mine, known),
+        told=told,
+        wrong=[
+            (letters[each.better], letters[each.worse], each.verdict) for each in told.pairs if each.verdict != "right"
+        ],
+        mine=mine.answer.text or "",
     )
 
 
 def compared(found: Project, task: Assignment, mine: Stored, known: GoldItem) -> list[Compared]:
-    """Return every completion in displayed order with both answers."""
+    """Return every completion in displayed order with both answers; a demonstration says nothing of them."""
+    if found.mode == "demonstration":
+        return [Compared(LETTERS[place], text, "", "") for place, (_, text) in enumerate(task.displayed)]
     keys = [key for key, _ in task.displayed]
     both = (sheets.choices_of(found.mode, keys, answer) for answer in (mine.answer, known.answer))
     return [
