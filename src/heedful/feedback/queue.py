@@ -115,12 +115,8 @@ def next_assignment(
         return None
     lease = _begun(s, project_id, user_id, now, besides) or _practice(s, project_id, user_id, now)
     if lease is None:
-        promote_surplus(s, project_id, now)
-        lease = (
-            _probe(s, project_id, user_id, now)
-            or _claim(s, project_id, user_id, now)
-            or _skipped(s, project_id, user_id, now)
-        )
+        lease = _probe(s, project_id, user_id, now) or _fresh(s, project_id, user_id, now)
+        lease = lease or _skipped(s, project_id, user_id, now)
     return None if lease is None else _assignment(s, lease)
 
 
@@ -201,10 +197,26 @@ def _probe(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | 
     return None if probe is None else _grant(s, probe.task, user_id, now, unlike=probe.unlike)
 
 
-def _claim(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
+def _fresh(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
+    """Lease a task with room that the labeler has not had.
+
+    Where gold has places of its own it comes last, and only then are late answers counted: those to gold items are many, and to go
+    through them with every task would take longer than all the rest.
+    """
+    about = s.get_one(Project, project_id)
+    queries = [query.where(_IS_MINE) for query in (_FREE_NOW, _FREE)] if about.listed else [_FREE_NOW, _FREE]
+    if about.gold_share:
+        lease = _claim(s, [query.where(~IS_GOLD) for query in queries], project_id, user_id, now)
+        if lease is not None:
+            return lease
+    promote_surplus(s, project_id, now)
+    return _claim(s, queries, project_id, user_id, now)
+
+
+def _claim(s: Session, queries: Sequence[Select[Task]], project_id: int, user_id: int, now: datetime) -> Lease | None:
     """Lease a task with room; at first one that nobody else is at just now, and only then wait for one."""
     about = {"project": project_id, "user": user_id, **clock(now)}
-    for query in _queries(s.get_one(Project, project_id)):
+    for query in queries:
         passed: list[int] = []
         while (task := s.scalar(query, {**about, "passed": passed})) is not None:
             # Leases that others committed after the query began are seen only now that the task is locked.
@@ -212,14 +224,6 @@ def _claim(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | 
                 return _grant(s, task, user_id, now)
             passed.append(task.id)
     return None
-
-
-def _queries(project: Project) -> Sequence[Select[Task]]:
-    """Return what to ask for in turn. Gold comes last where it has places of its own."""
-    found = [_FREE_NOW, _FREE]
-    if project.gold_share:
-        found = [*(query.where(~IS_GOLD) for query in found), *found]
-    return [query.where(_IS_MINE) for query in found] if project.listed else found
 
 
 def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:

@@ -172,19 +172,20 @@ def test_careful_people_are_left_alone(database: Database) -> None:
 
 
 def test_looks_come_at_fixed_numbers_and_only_once(database: Database) -> None:
-    room = panel_room(database, 90)
+    room = panel_room(database, 130)
     work(room, {"labeler0": "reversed"})
     first = look(room)
     assert {each.look for each in first.verdicts} == {30}
     assert {each.next_look for each in first.verdicts} == {60}
     assert look(room) == first
+    assert flagged(first) == {"labeler0": "reversed"}
     (number,) = store(room, first)
     # Looked at again before there is more: nothing is due, nothing is found, and nothing is stored twice.
     again = look(room)
     assert {each.look for each in again.verdicts} == {None}
     assert flagged(again) == {}
     assert (store(room, again), store(room, first)) == ([], [])
-    add_tasks(room, range(90, 180))
+    add_tasks(room, range(130, 190))
     work(room, {"labeler0": "reversed"}, seed=1)
     later = look(room)
     assert {each.look for each in later.verdicts} == {60}
@@ -262,6 +263,21 @@ def flag(database: Database) -> tuple[Room, int]:
     found = database.write(lambda s: flags.add_flag(s, room.project, room.ids["anna"], report, room.now, by=None))
     assert found is not None
     return room, found
+
+
+def test_another_cause_is_another_finding(flag: tuple[Room, int]) -> None:
+    room, number = flag
+    again = LabelerReport("anna", 80, None, 0.3, 1e-6, 1e-5, True, "reversed", "Still.")
+    other = LabelerReport("anna", 80, None, 0.3, 1e-6, 1e-5, True, "random/spam", "Or not.")
+    stored = [
+        room.database.write(
+            lambda s, report=report: flags.add_flag(s, room.project, room.ids["anna"], report, room.now, by=None)  # type: ignore[misc]
+        )
+        for report in (again, other, other)
+    ]
+    assert stored[0] is None and stored[2] is None and stored[1] is not None
+    assert [row.kind for row in listed(room)] == ["random/spam", "reversed"]
+    assert [row.id for row in listed(room)] == [stored[1], number]
 
 
 def decide(room: Room, number: int, decision: str, reason: str = "see the log", by: int | None = None) -> None:
