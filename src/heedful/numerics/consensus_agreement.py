@@ -40,10 +40,10 @@ def consensus_agreement(cohort: Cohort, *, seed: int) -> dict[str, Estimate | No
 
 def _against_others(block: AnswerBlock) -> tuple[NDArray[np.int64], Floats, Floats]:
     """Return for each answer of a block: its labeler, the pairs ordered as the others' consensus does, the pairs both ordered."""
-    columns = []
+    levels, columns = block.levels.astype(np.int64), []
     for row in range(block.labelers.shape[1]):
-        others = consensus_levels(np.delete(block.levels, row, axis=1)).levels
-        mine, theirs = pair_signs(block.levels[:, row]), pair_signs(others)
+        others = consensus_levels(np.delete(levels, row, axis=1)).levels
+        mine, theirs = pair_signs(levels[:, row]), pair_signs(others)
         columns.append((block.labelers[:, row], (mine * theirs > 0).sum(axis=1), (mine * theirs != 0).sum(axis=1)))
     who, same, both = (np.concatenate(column) for column in zip(*columns, strict=True))
     return who, same.astype(np.float64), both.astype(np.float64)

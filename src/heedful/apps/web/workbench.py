@@ -13,6 +13,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 
+from heedful.errors import StoreUnavailable
 from heedful.feedback.database import Database
 from heedful.feedback.findings import Findings, work_out
 from heedful.feedback.reviews import store_review
@@ -62,6 +63,8 @@ class Workbench:
             if found is not None:
                 self._database.write(lambda s: store_review(s, found.review, found.made))
                 self._found[project_id] = found
+        except StoreUnavailable as error:
+            log.error("what the statistics of project %s found out could not be stored: %s", project_id, error)
         finally:
             with self._lock:
                 del self._at_work[project_id]
