@@ -24,7 +24,9 @@ from heedful.feedback.rulings import rule
 from heedful.feedback.tables import Task
 from heedful.feedback.tasks import NewTask, add_tasks
 from heedful.records.jsonl import read_records
-from heedful.records.types import LabeledText, Message
+from heedful.records.types import Demonstration, LabeledText, Message
+from heedful.stages import data
+from heedful.testing.artifacts import run_stage
 from tests.unit.feedback.room import NOW, Room
 
 
@@ -261,3 +263,37 @@ def test_the_command_refuses_in_one_line(labeled: Path, words: list[str], messag
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (labeled / "other.sqlite").exists()
+
+
+# What other stages read.
+
+
+def imported(folder: Path, source: dict[str, Any]) -> Any:
+    config = data.Config(sources=[source])  # type: ignore[list-item]
+    return run_stage(data, config, {}, folder / "artifacts", base=folder)
+
+
+@pytest.mark.parametrize("kind", ["texts", "parquet", "labels"])
+def test_labels_are_read_by_data_for_a_classifier(database: Database, kind: str, tmp_path: Path) -> None:
+    room = Room(database, tasks_wanted=2, overlap=1, labelers=("anna",), mode="thumbs")
+    for _ in range(2):
+        room.submit("anna", answer={"thumbs": {"a": True, "b": False, "c": True}})
+    name = f"thumbs.{EXPORTS[kind].suffix}"
+    (tmp_path / name).write_bytes(written(room, kind))
+    columns = {"group": "group" if kind == "texts" else "task_id"}
+    found = imported(tmp_path, {"path": name, "kind": "labeled", "columns": columns}).records(
+        "train.labeled", LabeledText
+    )
+    said = {(one.prompt, one.completion, one.label, one.group) for one in found}
+    assert said == {
+        (f"prompt of {task}", f"text {key}", key != "b", task) for task in ("t0", "t1") for key in ("a", "b", "c")
+    }
+
+
+def test_demonstrations_are_read_by_data_for_sft(database: Database, tmp_path: Path) -> None:
+    room = Room(database, tasks_wanted=1, overlap=1, labelers=("anna",), mode="demonstration")
+    room.submit("anna", answer={"text": "Better.", "edited_from": "b"})
+    (tmp_path / "written.jsonl").write_bytes(written(room, "demonstrations"))
+    artifact = imported(tmp_path, {"path": "written.jsonl", "kind": "demonstrations"})
+    (found,) = artifact.records("train.demonstrations", Demonstration)
+    assert (found.prompt, found.completion) == ("prompt of t0", "Better.")
