@@ -23,6 +23,7 @@ from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Ranking
 from heedful.stages import collect
 from heedful.testing.artifacts import artifact_of, run_stage
+from tests.stores import postgresql_server
 
 
 def completions(prompts: int = 4, each: int = 3) -> list[Completion]:
@@ -46,15 +47,17 @@ def collected(folder: Path, config: collect.Config, rows: list[Completion] | Non
     return run_stage(collect, config, {"completions": source}, store, base=folder)
 
 
-def in_store(folder: Path, job: Callable[[Any], Any], name: str = "labels.sqlite") -> Any:
-    database = Database.open(folder / name)
+def in_store(folder: Path, job: Callable[[Any], Any], where: str | None = None) -> Any:
+    database = Database.open(where or folder / "labels.sqlite")
     try:
         return database.write(job)
     finally:
         database.close()
 
 
-def somebody_answers(folder: Path, name: str, most: int = 99, answer: Answer | None = None, **where: str) -> int:
+def somebody_answers(
+    folder: Path, name: str, most: int = 99, answer: Answer | None = None, where: str | None = None
+) -> int:
     """Let somebody answer up to `most` tasks; as they were listed, unless said otherwise. Return how many it were."""
     now = datetime.now(UTC)
 
@@ -72,7 +75,7 @@ def somebody_answers(folder: Path, name: str, most: int = 99, answer: Answer | N
             done += 1
         return done
 
-    return int(in_store(folder, job, **where))
+    return int(in_store(folder, job, where))
 
 
 def test_it_waits_and_goes_on_by_the_same_call(tmp_path: Path) -> None:
@@ -206,6 +209,24 @@ def test_where_answers_are_kept_may_come_from_a_variable(tmp_path: Path, monkeyp
     with pytest.raises(WaitingForPeople):
         collected(tmp_path, settings(database="near/it.sqlite"))
     assert (tmp_path / "near" / "it.sqlite").is_file()
+
+
+def test_answers_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgresql_server() as server:
+        url = server.empty()
+        monkeypatch.setenv("LABELS", url)
+        config = settings(database="$LABELS", overlap=2)
+        with pytest.raises(WaitingForPeople, match=r"0 of 8 answers are in; .* heed label --database postgresql://"):
+            collected(tmp_path, config)
+        for name in ("anna", "ben"):
+            assert somebody_answers(tmp_path, name, where=url) == 4
+        artifact = collected(tmp_path, config)
+        assert artifact.metrics == {"rankings": 8, "tasks": 4, "labelers": 2}
+        assert collect.news(config, artifact, tmp_path, "") is None
+    # The server is gone: what was taken stays, and that nothing newer is known is said in one line.
+    news = collect.news(config, artifact, tmp_path, "")
+    assert news is not None and news.startswith("whether there are newer answers is not known: postgresql://")
+    assert "\n" not in news
 
 
 @pytest.mark.parametrize(
