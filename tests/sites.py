@@ -11,23 +11,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from heedful.apps.web.site import make_site
-from heedful.feedback import accounts, projects, tasks
+from heedful.feedback import accounts, flags, messages, projects, tasks
+from heedful.feedback.answers import Answer
 from heedful.feedback.database import Database
+from heedful.feedback.quality import LabelerReport
+from heedful.feedback.tables import Task
 from heedful.records.types import Prompt, Ranking
 
 ORIGIN = "http://testserver"
+BOTH = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
+"""Runs a test that takes the fixture `site` on both databases."""
 TEXTS = ("First answer.", "Second answer.", "Third answer.", "Fourth answer.")
 
 
 class Site:
     """A store and the site on it."""
 
-    def __init__(self, path: Path, *, secure: bool = False) -> None:
+    def __init__(self, path: Path | str, *, secure: bool = False) -> None:
         self.database = Database.open(path)
         self.app: FastAPI = make_site(self.database, secure=secure)
 
@@ -81,6 +88,32 @@ class Site:
                 projects.acknowledge(s, user_id, project_id, version, _now())
 
         self.database.write(job)
+
+    def known_task(self, project_id: int, key: str, *, practice: bool = False, note: str = "") -> int:
+        """Add a task with completions of its own whose right order is that of TEXTS, and return its id."""
+        texts = {f"{key}-c{at}": text for at, text in enumerate(TEXTS)}
+        known = Answer(ranks={each: rank for rank, each in enumerate(texts, start=1)})
+        new = tasks.NewTask(
+            key=key, prompt="One that is known.", completions=texts, gold=known, gold_note=note, practice=practice
+        )
+
+        def job(s: Any) -> int:
+            tasks.add_tasks(s, project_id, [new], _now())
+            found = s.scalar(select(Task.id).where(Task.project_id == project_id, Task.key == key))
+            assert found is not None
+            return int(found)
+
+        return self.database.write(job)
+
+    def message(self, project_id: int, user_id: int, text: str) -> int:
+        return self.database.write(lambda s: messages.send_message(s, project_id, user_id, text, _now(), by=None))
+
+    def flag(self, project_id: int, user_id: int, text: str) -> int:
+        """Say of somebody that their ranks look reversed, as a review does."""
+        report = LabelerReport("", 40, None, 0.3, 0.001, 0.002, True, "reversed", text)
+        found = self.database.write(lambda s: flags.add_flag(s, project_id, user_id, report, _now(), by=None))
+        assert found is not None
+        return found
 
     def rankings(self, project_id: int) -> list[Ranking]:
         from heedful.feedback.releases import rankings

@@ -33,6 +33,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("POST", "/join"): Rule(403, 403, 403, 403),
     ("GET", "/"): HOME,
     ("POST", "/logout"): Rule(401, 303, 303, 303),
+    ("POST", "/messages/{message_id}/read"): MINE_THEN_ON,
     ("GET", "/settings"): HOME,
     ("POST", "/settings"): Rule(401, 303, 303, 303),
     ("GET", "/projects/{project_id}"): MINE_THEN_ON,
@@ -41,6 +42,11 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/projects/{project_id}/recent"): MINE,
     ("GET", "/tasks/{task_id}"): MINE,
     ("POST", "/tasks/{task_id}"): MINE_THEN_ON,
+    ("GET", "/tasks/{task_id}/feedback"): MINE,
+    ("POST", "/api/join"): Rule(403, 403, 403, 403),
+    ("GET", "/api/projects"): HOME,
+    ("GET", "/api/projects/{project_id}"): MINE,
+    ("POST", "/api/projects/{project_id}/acknowledge"): MINE,
     ("GET", "/api/projects/{project_id}/next"): MINE,
     ("PUT", "/api/tasks/{task_id}/answer"): MINE,
     ("POST", "/api/tasks/{task_id}/heartbeat"): Rule(401, 200, 200, 200),
@@ -51,10 +57,18 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/manage/projects/{project_id}"): MANAGED,
     ("GET", "/manage/projects/{project_id}/tasks"): MANAGED,
     ("POST", "/manage/projects/{project_id}/tasks"): Rule(401, 404, 404, 422),
+    ("GET", "/manage/projects/{project_id}/tasks/{task_id}"): MANAGED,
+    ("POST", "/manage/projects/{project_id}/tasks/{task_id}"): MANAGED_THEN_ON,
+    ("POST", "/manage/projects/{project_id}/statistics"): MANAGED_THEN_ON,
+    ("POST", "/manage/projects/{project_id}/messages"): MANAGED_THEN_ON,
+    ("POST", "/manage/projects/{project_id}/flags/{flag_id}"): MANAGED_THEN_ON,
     ("POST", "/manage/projects/{project_id}/instructions"): MANAGED_THEN_ON,
     ("POST", "/manage/projects/{project_id}/open"): MANAGED_THEN_ON,
     ("POST", "/manage/projects/{project_id}/invite"): MANAGED,
+    ("GET", "/manage/projects/{project_id}/members/{user_id}"): MANAGED,
     ("POST", "/manage/projects/{project_id}/members/{user_id}"): MANAGED_THEN_ON,
+    ("POST", "/manage/projects/{project_id}/members/{user_id}/messages"): MANAGED_THEN_ON,
+    ("POST", "/manage/projects/{project_id}/members/{user_id}/logout"): MANAGED_THEN_ON,
     ("POST", "/manage/projects/{project_id}/members/{user_id}/link"): MANAGED,
     ("GET", "/manage/projects/{project_id}/export/{kind}"): MANAGED,
 }
@@ -63,7 +77,13 @@ FIELDS = {
     "/projects/{project_id}/acknowledge": {"version": "1"},
     "/manage/projects/{project_id}/invite": {"name": "somebody new"},
     "/manage/projects/{project_id}/members/{user_id}": {"state": "active"},
+    "/manage/projects/{project_id}/members/{user_id}/messages": {"text": "Well done."},
+    "/manage/projects/{project_id}/messages": {"text": "Well done, all of you."},
+    "/manage/projects/{project_id}/flags/{flag_id}": {"decision": "dismissed", "reason": "they are right"},
+    "/manage/projects/{project_id}/tasks/{task_id}": {"action": "one_more", "words": "to be sure"},
 }
+BODIES = {"/api/join": {"token": "unknown"}, "/api/projects/{project_id}/acknowledge": {"version": 1}}
+"""What JSON takes where it is posted."""
 ANSWER = {"client_uuid": "a-draft-of-a-test", "based_on": 0, "state": "draft"}
 
 
@@ -79,9 +99,24 @@ class World:
         site.join(self.other, self.ids["stranger"])
         task = site.visitor(self.ids["labeler"]).get(f"/api/projects/{self.project}/next").json()["task"]
         self.task = task["task_id"]
+        self.message = site.message(self.project, self.ids["labeler"], "Hello.")
+        self.flag = site.flag(self.project, self.ids["labeler"], "disagrees")
+
+    def practised(self) -> int:
+        """Let the labeler answer a practice task."""
+        task = self.site.known_task(self.project, "practice", practice=True)
+        labeler = self.site.visitor(self.ids["labeler"])
+        labeler.get(f"/api/projects/{self.project}/next", params={"after": self.task})
+        answer = {"ranks": dict(zip("abcd", (1, 2, 3, 4), strict=True))}
+        sent = {"client_uuid": "practice-of-a-test", "based_on": 0, "state": "submitted", "answer": answer}
+        assert labeler.put(f"/api/tasks/{task}/answer", sent).status_code == 200
+        return task
 
     def path(self, route: str) -> str:
         values = {"project_id": self.project, "task_id": self.task, "user_id": self.ids["labeler"]}
+        values |= {"message_id": self.message, "flag_id": self.flag}
+        if route == "/tasks/{task_id}/feedback":
+            values["task_id"] = self.practised()
         values |= {"token": "unknown", "kind": "rankings", "version": "any", "name": "heed.css"}
         return route.format(**values)
 
@@ -90,6 +125,8 @@ class World:
         options = {"headers": {"x-csrf-token": visitor.csrf}}
         if method == "PUT":
             options["json"] = ANSWER
+        elif route in BODIES:
+            options["json"] = BODIES[route]
         elif method == "POST":
             options["data"] = {"csrf": visitor.csrf, **FIELDS.get(route, {})}
         return visitor.client.request(method, self.path(route), **options).status_code
@@ -137,13 +174,14 @@ def test_other_methods_are_refused(world, route):
 @pytest.mark.parametrize("kind", ["missing", "wrong", "of another session"])
 def test_a_form_without_its_token_changes_nothing(world, kind):
     for method, route in TABLE:
-        if method in ("POST", "PUT") and route != "/join":
+        if method in ("POST", "PUT") and route not in ("/join", "/api/join"):
             role = "manager" if route.startswith("/manage") else "labeler"
             visitor = world.site.visitor(world.ids[role])
             token = {"missing": "", "wrong": "x" * 64, "of another session": world.site.visitor(world.ids[role]).csrf}[
                 kind
             ]
-            options = {"json": ANSWER} if method == "PUT" else {"data": {"csrf": token, **FIELDS.get(route, {})}}
+            body = ANSWER if method == "PUT" else BODIES.get(route)
+            options = {"json": body} if body else {"data": {"csrf": token, **FIELDS.get(route, {})}}
             headers = {"x-csrf-token": token}
             answer = visitor.client.request(method, world.path(route), headers=headers, **options)
             assert answer.status_code == 403, route

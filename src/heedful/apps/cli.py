@@ -8,7 +8,7 @@ import warnings
 
 import typer
 
-from heedful.apps.commands_label import label
+from heedful.apps.commands_label import label_app
 from heedful.apps.commands_look import doctor, gc, show, stages
 from heedful.apps.commands_model import export, push, try_
 from heedful.apps.commands_run import init, report, run
@@ -28,7 +28,7 @@ app = typer.Typer(
 app.command("run", rich_help_panel=RECIPES)(run)
 app.command("init", rich_help_panel=RECIPES)(init)
 app.command("report", rich_help_panel=RECIPES)(report)
-app.command("label", rich_help_panel=PEOPLE)(label)
+app.add_typer(label_app, name="label", rich_help_panel=PEOPLE)
 app.command("try", rich_help_panel=MODELS)(try_)
 app.command("export", rich_help_panel=MODELS)(export)
 app.command("push", rich_help_panel=MODELS)(push)

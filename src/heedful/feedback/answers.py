@@ -18,6 +18,7 @@ from heedful.errors import NotAllowed, NotFound
 from heedful.feedback.answer_rules import Answer as Answer
 from heedful.feedback.answer_rules import checked
 from heedful.feedback.leases import find_lease, holds, lease_time, lock_member, lock_task, room
+from heedful.feedback.probes import is_probe
 from heedful.feedback.projects import version_read
 from heedful.feedback.tables import Lease, Project, Response, Task
 from heedful.feedback.tables import State as State
@@ -56,9 +57,10 @@ class Submission(BaseModel):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a submission. `surplus`: the task had all the answers it wanted; the answer is kept beside them.
+    """What became of a submission. `surplus`: it came too late, when others had answered; it is kept beside their answers.
 
-    `created` is False where the same submission was stored before.
+    Never so for a gold item, which is its labeler's however many answered it: that must not show. `created` is False where the same
+    submission was stored before.
     """
 
     revision: int
@@ -113,7 +115,7 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
     _settle(s, task, lease, sent.state, now)
     row = _write(s, latest, lease, sent, answer, now)
     s.flush()
-    return _receipt(row, created=True)
+    return _receipt(s, row, created=True)
 
 
 def current(s: Session, task_id: int, user_id: int) -> Stored | None:
@@ -168,7 +170,7 @@ def _replayed(s: Session, before: Response, sent: Submission) -> Receipt:
     if before.digest != _digest(sent):
         lease = s.get_one(Lease, (before.task_id, before.user_id))
         raise _conflict("client_uuid was used before, for another answer", before, sent, lease.revision)
-    return _receipt(before, created=False)
+    return _receipt(s, before, created=False)
 
 
 def _conflict(message: str, stored: Response | None, sent: Submission, revision: int) -> Conflict:
@@ -176,8 +178,9 @@ def _conflict(message: str, stored: Response | None, sent: Submission, revision:
     return Conflict(message, stored=answer, sent=sent.answer.model_dump(mode="json"), revision=revision)
 
 
-def _receipt(row: Response, *, created: bool) -> Receipt:
-    return Receipt(row.revision, row.state, row.surplus, created)
+def _receipt(s: Session, row: Response, *, created: bool) -> Receipt:
+    late = row.surplus and not is_probe(s, row.task_id)
+    return Receipt(row.revision, row.state, late, created)
 
 
 def _settle(s: Session, task: Task, lease: Lease, state: State, now: datetime) -> None:
@@ -189,12 +192,12 @@ def _settle(s: Session, task: Task, lease: Lease, state: State, now: datetime) -
         return
     if state == "skipped":
         lease.state, lease.expires = "skipped", now
-    elif counted or task.practice or room(s, task, lease.user_id, now) > 0:
+    elif counted or not task.wanted or room(s, task, lease.user_id, now) > 0:
         # Whoever holds the task has room, unless somebody came back meanwhile: from exclusion, or with a clock set back.
         lease.state = "submitted"
     else:
         lease.state = "surplus"
-    if not task.practice:
+    if task.wanted:
         task.missing += counted - (lease.state == "submitted")
 
 

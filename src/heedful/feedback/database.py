@@ -54,6 +54,11 @@ class Database:
         self._writer = writer
         self.name = name
 
+    @property
+    def url(self) -> str:
+        """The address that another process can open it by, with its password: never to be shown."""
+        return self._reader.url.render_as_string(hide_password=False)
+
     @classmethod
     def open(cls, url: str | Path) -> Database:
         """Open a database, make it where there is none, and bring its schema up to date.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -20,6 +20,8 @@ from heedful.feedback.tables import Project as ProjectRow
 from heedful.feedback.tables import TiePolicy as TiePolicy
 
 Share = Annotated[float, Field(ge=0, le=0.5)]
+COUNTED = Task.wanted > 0
+"""The condition that a task counts: practice and hidden repeats want no answer and count nowhere."""
 
 
 class ProjectSettings(BaseModel):
@@ -87,7 +89,8 @@ class Progress:
     """How far a project is.
 
     `done` of `total` tasks are answered: by one labeler where one was asked about, otherwise by all that each wants. `answers` of
-    `wanted` are in, over all labelers; practice counts nowhere.
+    `wanted` are in, over all labelers. Practice counts nowhere, and neither do hidden repeats; only what a labeler is shown of
+    themselves goes on with these, up to the total, because a count that stands still would give them away.
     """
 
     done: int
@@ -252,11 +255,13 @@ def progress(s: Session, project_id: int, user_id: int | None) -> Progress:
             .where(*mine, real.practice.is_(False))
         ).scalar_subquery()
     answers, wanted = func.sum(Task.wanted - Task.missing), func.sum(Task.wanted)
-    counted = (Task.project_id == project_id, Task.practice.is_(False))
     row = s.execute(
-        select(done, func.count(), func.coalesce(answers, 0), func.coalesce(wanted, 0)).where(*counted)
+        select(done, func.count(), func.coalesce(answers, 0), func.coalesce(wanted, 0)).where(
+            Task.project_id == project_id, COUNTED
+        )
     ).one()
-    return Progress(*(int(number) for number in row))
+    found = Progress(*(int(number) for number in row))
+    return replace(found, done=min(found.done, found.total))
 
 
 def set_member_state(
@@ -279,7 +284,7 @@ def set_member_state(
     change = (member.state == "excluded") - (state == "excluded")
     if change:
         answered = select(Lease.task_id).where(*mine, Lease.state == "submitted")
-        counted = (Task.id.in_(answered), Task.practice.is_(False))
+        counted = (Task.id.in_(answered), COUNTED)
         s.execute(select(Task.id).where(*counted).order_by(Task.id).with_for_update()).all()
         s.execute(update(Task).where(*counted).values(missing=Task.missing - change))
     note(

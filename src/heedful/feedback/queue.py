@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.answers import Answer, current
 from heedful.feedback.leases import IS_LIVE, clock, find_lease, holds, lease_time, lock_member, lock_task, room
+from heedful.feedback.probes import IS_GOLD, IS_PROBE, is_probe, next_probe
 from heedful.feedback.projects import member_state
 from heedful.feedback.tables import Assignment as Assigned
 from heedful.feedback.tables import Completion, Lease, Project, Response, Task
@@ -33,7 +35,7 @@ _IN_PROJECT = (Lease.user_id == bindparam("user"), Lease.project_id == bindparam
 _LEASES = select(Lease).join(Task, Task.id == Lease.task_id).where(*_IN_PROJECT)
 
 _BEGUN = (
-    _LEASES.where(Lease.state == "open", (Task.missing > 0) | Task.practice, Lease.task_id != bindparam("besides"))
+    _LEASES.where(Lease.state == "open", (Task.missing > 0) | IS_PROBE, Lease.task_id != bindparam("besides"))
     # The earliest first: what a page had ready comes after what it shows.
     .order_by(Lease.granted, Lease.task_id)
 )
@@ -105,16 +107,16 @@ def next_assignment(
     """Return the labeler's next task and lease it to them; None where there is nothing (`why_nothing` says why).
 
     `besides` is the task they are at: what is returned is the one to come after it, so that a page can have it ready.
-    First what they have begun, the earliest first, then practice, then the task that misses the fewest answers among those with
-    room, then what they skipped.
+    First what they have begun, the earliest first, then practice, then a probe where their place asks for one, then the task that
+    misses the fewest answers among those with room, then what they skipped.
     """
     member = lock_member(s, project_id, user_id)
     if member is None or member.state != "active":
         return None
     lease = _begun(s, project_id, user_id, now, besides) or _practice(s, project_id, user_id, now)
     if lease is None:
-        promote_surplus(s, project_id, now)
-        lease = _claim(s, project_id, user_id, now) or _skipped(s, project_id, user_id, now)
+        lease = _probe(s, project_id, user_id, now) or _fresh(s, project_id, user_id, now)
+        lease = lease or _skipped(s, project_id, user_id, now)
     return None if lease is None else _assignment(s, lease)
 
 
@@ -178,7 +180,7 @@ def _take_again(s: Session, lease: Lease, now: datetime) -> bool:
         return False
     if not holds(lease, now):
         task = lock_task(s, lease.task_id)
-        if not task.practice and room(s, task, lease.user_id, now) <= 0:
+        if room(s, task, lease.user_id, now) <= 0 and not is_probe(s, task.id):
             return False
     lease.expires = now + lease_time(s, lease.project_id)
     s.flush()
@@ -190,11 +192,31 @@ def _practice(s: Session, project_id: int, user_id: int, now: datetime) -> Lease
     return None if task is None else _grant(s, task, user_id, now)
 
 
-def _claim(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
+def _probe(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
+    probe = next_probe(s, s.get_one(Project, project_id), user_id, now)
+    return None if probe is None else _grant(s, probe.task, user_id, now, unlike=probe.unlike)
+
+
+def _fresh(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
+    """Lease a task with room that the labeler has not had.
+
+    Where gold has places of its own it comes last, and only then are late answers counted: those to gold items are many, and to go
+    through them with every task would take longer than all the rest.
+    """
+    about = s.get_one(Project, project_id)
+    queries = [query.where(_IS_MINE) for query in (_FREE_NOW, _FREE)] if about.listed else [_FREE_NOW, _FREE]
+    if about.gold_share:
+        lease = _claim(s, [query.where(~IS_GOLD) for query in queries], project_id, user_id, now)
+        if lease is not None:
+            return lease
+    promote_surplus(s, project_id, now)
+    return _claim(s, queries, project_id, user_id, now)
+
+
+def _claim(s: Session, queries: Sequence[Select[Task]], project_id: int, user_id: int, now: datetime) -> Lease | None:
     """Lease a task with room; at first one that nobody else is at just now, and only then wait for one."""
     about = {"project": project_id, "user": user_id, **clock(now)}
-    listed = s.get_one(Project, project_id).listed
-    for query in (_FREE_NOW.where(_IS_MINE), _FREE.where(_IS_MINE)) if listed else (_FREE_NOW, _FREE):
+    for query in queries:
         passed: list[int] = []
         while (task := s.scalar(query, {**about, "passed": passed})) is not None:
             # Leases that others committed after the query began are seen only now that the task is locked.
@@ -215,16 +237,16 @@ def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease 
     return None
 
 
-def _grant(s: Session, task: Task, user_id: int, now: datetime) -> Lease:
+def _grant(s: Session, task: Task, user_id: int, now: datetime, *, unlike: Sequence[str] | None = None) -> Lease:
     keys = sorted(s.scalars(_KEYS, {"task": task.id}))
-    seed = s.get_one(Project, task.project_id).seed
+    seed = derive_seed(s.get_one(Project, task.project_id).seed, "display", task.key, user_id)
     lease = Lease(
         task_id=task.id,
         user_id=user_id,
         project_id=task.project_id,
         state="open",
         revision=0,
-        displayed_order=shuffled(keys, derive_seed(seed, "display", task.key, user_id)),
+        displayed_order=shuffled(keys, seed) if unlike is None else shuffled_again(keys, seed, unlike),
         granted=now,
         expires=now + lease_time(s, task.project_id),
     )
@@ -237,6 +259,15 @@ def shuffled(keys: list[str], seed: int) -> list[str]:
     """Return the keys in random order (Fisher-Yates), the same for the same seed."""
     order = list(keys)
     random.Random(seed).shuffle(order)
+    return order
+
+
+def shuffled_again(keys: list[str], seed: int, unlike: Sequence[str]) -> list[str]:
+    """Return the keys in random order, but not in the one they had, where there is another."""
+    order = shuffled(keys, seed)
+    while len(keys) > 1 and order == list(unlike):
+        seed = derive_seed(seed, "again")
+        order = shuffled(keys, seed)
     return order
 
 

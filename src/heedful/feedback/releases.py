@@ -2,7 +2,7 @@
 
 Everything is an iterator over the session it is given: read it to its end inside one `Database.read`, and it is one state of the
 store. Left out unless asked for: labelers who are excluded, answers that came when a task had all it wanted, and revisions that
-were corrected. Drafts, skipped tasks and practice never leave.
+were corrected. Drafts, skipped tasks, practice and hidden repeats never leave.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pydantic import JsonValue
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
+from heedful.errors import DataError
 from heedful.feedback.answer_rules import Answer
-from heedful.feedback.projects import Project, project
+from heedful.feedback.exports import RULING as RULING
+from heedful.feedback.projects import COUNTED, Project, project
 from heedful.feedback.quality import weak_order
+from heedful.feedback.rulings import rulings
 from heedful.feedback.tables import Lease, Membership, Response, Task, User
 from heedful.feedback.texts import completions_of, to_prompt
 from heedful.numerics.rankings import ranking_pairs
@@ -45,6 +48,7 @@ class _Given:
     answer: Answer
     row: Response
     surplus: bool
+    excluded: bool
 
 
 def rankings(
@@ -54,12 +58,40 @@ def rankings(
     include_excluded: bool = False,
     include_surplus: bool = False,
     every_revision: bool = False,
+    include_rulings: bool = False,
 ) -> Iterator[Ranking]:
-    """Yield rankings: what was ranked, or what ratings amount to (equal ratings tie); nothing for thumbs and demonstrations."""
+    """Yield rankings: what was ranked, or what ratings amount to (equal ratings tie); nothing for thumbs and demonstrations.
+
+    With `include_rulings` what managers decided comes last, one per task: labeler and source are `RULING`.
+    """
     about = project(s, project_id)
+    if about.mode not in ("ranking", "pairwise", "rating"):
+        return
     for given in _given(s, about, include_excluded, include_surplus, every_revision):
-        if about.mode in ("ranking", "pairwise", "rating"):
-            yield _ranking(given, about)
+        yield _ranking(given, about)
+    if include_rulings:
+        yield from _rulings(s, about)
+
+
+def _rulings(s: Session, about: Project) -> Iterator[Ranking]:
+    """Yield rulings in force as records, in the order of tasks."""
+    for ruled in rulings(s, about.id):
+        assert ruled.answer is not None
+        task = s.get_one(Task, ruled.task_id)
+        texts = completions_of(s, [task.id]).get(task.id, {})
+        yield Ranking(
+            task_id=task.key,
+            prompt=to_prompt(task.prompt),
+            completions=texts,
+            ranking=groups_of(ruled.answer, about),
+            fails=tuple(sorted(ruled.answer.fails)),
+            labeler=RULING,
+            criterion=about.criterion,
+            displayed_order=tuple(sorted(texts)),
+            created=ruled.created.astimezone(UTC).isoformat(),
+            source=RULING,
+            meta={"reason": ruled.reason},
+        )
 
 
 def demonstrations(
@@ -91,20 +123,47 @@ def unpaired(
     include_excluded: bool = False,
     include_surplus: bool = False,
     every_revision: bool = False,
+    threshold: int | None = None,
 ) -> Iterator[LabeledText]:
-    """Yield one labeled text per thumb; True is up. All of a task are one group, which splits must not tear."""
+    """Yield one labeled text per thumb; True is up. All of a task are one group, which splits must not tear.
+
+    Ratings are labels too where a threshold is given: True at the threshold and on its better side; `meta` keeps the rating.
+
+    Raises:
+        DataError: the threshold does not divide the project's scale.
+    """
     about = project(s, project_id)
+    if threshold is not None:
+        _check_threshold(threshold, about)
     for given in _given(s, about, include_excluded, include_surplus, every_revision):
-        for key, up in sorted(given.answer.thumbs.items()):
+        for key, label, known in _labels(given.answer, about, threshold):
             yield LabeledText(
                 id=f"{_row_id(given, every_revision)}/{key}",
                 prompt=given.prompt,
                 completion=given.completions[key],
-                label=up,
+                label=label,
                 source=SOURCE,
                 group=given.key,
-                meta=_meta(given) | {"labeler": given.labeler, "completion_id": key},
+                meta=_meta(given) | {"labeler": given.labeler, "completion_id": key} | known,
             )
+
+
+def _check_threshold(threshold: int, about: Project) -> None:
+    lowest, highest = about.rating_min, about.rating_max
+    allowed = range(lowest + 1, highest + 1) if about.higher_is_better else range(lowest, highest)
+    if threshold not in allowed:
+        expected = f"expected {allowed[0]} to {allowed[-1]}, so that both labels can come up"
+        raise DataError(f"{threshold} on a scale of {lowest} to {highest}; {expected}", field="threshold")
+
+
+def _labels(answer: Answer, about: Project, threshold: int | None) -> Iterator[tuple[str, bool, Meta]]:
+    """Yield (completion id, label, what else is known)."""
+    for key, up in sorted(answer.thumbs.items()):
+        yield key, up, {}
+    if threshold is not None:
+        for key, rating in sorted(answer.ratings.items()):
+            good = rating >= threshold if about.higher_is_better else rating <= threshold
+            yield key, good, {"rating": rating}
 
 
 def trl_preferences(records: Iterable[Ranking]) -> Iterator[dict[str, JsonValue]]:
@@ -181,24 +240,24 @@ def _given(
 ) -> Iterator[_Given]:
     """Yield answers by task, labeler and revision."""
     answers = _answers(about.id, include_excluded, include_surplus, every_revision)
-    tasks = select(Task).where(Task.project_id == about.id, Task.practice.is_(False)).order_by(Task.id).limit(_AT_ONCE)
+    tasks = select(Task).where(Task.project_id == about.id, COUNTED).order_by(Task.id).limit(_AT_ONCE)
     last = 0
     while part := {task.id: task for task in s.scalars(tasks.where(Task.id > last))}:
         last = max(part)
         texts = completions_of(s, list(part))
-        for row, labeler, state in s.execute(answers.where(Response.task_id.in_(part))):
+        for row, labeler, state, member in s.execute(answers.where(Response.task_id.in_(part))):
             task = part[row.task_id]
             answer = Answer.model_validate(row.answer)
-            surplus = state == "surplus"
-            yield _Given(task.key, to_prompt(task.prompt), texts.get(task.id, {}), labeler, answer, row, surplus)
+            left_out = (state == "surplus", member == "excluded")
+            yield _Given(task.key, to_prompt(task.prompt), texts.get(task.id, {}), labeler, answer, row, *left_out)
 
 
 def _answers(
     project_id: int, include_excluded: bool, include_surplus: bool, every_revision: bool
-) -> Select[Response, str, str]:
+) -> Select[Response, str, str, str]:
     states = ("submitted", "surplus") if include_surplus else ("submitted",)
     found = (
-        select(Response, User.name, Lease.state)
+        select(Response, User.name, Lease.state, Membership.state)
         .join(Lease, (Lease.task_id == Response.task_id) & (Lease.user_id == Response.user_id))
         .join(User, User.id == Response.user_id)
         .join(Membership, (Membership.user_id == User.id) & (Membership.project_id == project_id))
@@ -207,10 +266,10 @@ def _answers(
     )
     if not include_excluded:
         found = found.where(Membership.state != "excluded")
-    return found if every_revision else found.where(Response.revision == _last_submitted())
+    return found if every_revision else found.where(Response.revision == last_submitted())
 
 
-def _last_submitted() -> object:
+def last_submitted() -> object:
     """Return the latest revision that was sent: a draft of a correction does not count before it is."""
     later = aliased(Response)
     same = (later.task_id == Response.task_id, later.user_id == Response.user_id, later.state == "submitted")
@@ -218,7 +277,7 @@ def _last_submitted() -> object:
 
 
 def _ranking(given: _Given, about: Project) -> Ranking:
-    groups, meta = _groups(given.answer, about), _meta(given)
+    groups, meta = groups_of(given.answer, about), _meta(given)
     return Ranking(
         task_id=given.key,
         prompt=given.prompt,
@@ -235,8 +294,8 @@ def _ranking(given: _Given, about: Project) -> Ranking:
     )
 
 
-def _groups(answer: Answer, about: Project) -> tuple[tuple[str, ...], ...]:
-    """Return groups of completion ids, best first."""
+def groups_of(answer: Answer, about: Project) -> tuple[tuple[str, ...], ...]:
+    """Return groups of completion ids, best first: as they were ranked, or as ratings order them; F marks are in none."""
     if about.mode == "rating":
         sign = -1 if about.higher_is_better else 1
         levels = {key: sign * rating for key, rating in answer.ratings.items()}
@@ -256,7 +315,8 @@ def _meta(given: _Given) -> Meta:
         "wall_seconds": row.wall_ms / 1000,
         "created": row.created.astimezone(UTC).isoformat(),
     }
-    return meta | ({"surplus": True} if given.surplus else {})
+    marks = {"surplus": given.surplus, "excluded": given.excluded}
+    return meta | {name: True for name, marked in marks.items() if marked}
 
 
 def _row_id(given: _Given, every_revision: bool) -> str:

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from heedful.errors import DataError, NotFound
-from heedful.feedback.answer_rules import Answer
+from heedful.errors import AnswerError, DataError, NotFound
+from heedful.feedback.answer_rules import Answer, Rules, checked
+from heedful.feedback.gold import to_stored
+from heedful.feedback.messages import LONGEST
 from heedful.feedback.tables import Assignment, Completion, Gold, Membership, Project, Task
 from heedful.feedback.texts import WholeText, completions_of, to_json, whole
 from heedful.records.seeds import derive_seed
@@ -28,7 +30,8 @@ _AT_ONCE = 500
 class NewTask(BaseModel):
     """A task to be added: a prompt, and what is compared (for a demonstration, what may be edited, or nothing).
 
-    `gold` is the answer it is known to have. Everybody does the practice tasks first, and nobody's count.
+    `gold` is the answer it is known to have, `gold_note` why, in words for whoever practises. Everybody does the practice tasks
+    first, and nobody's count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +42,7 @@ class NewTask(BaseModel):
     source_models: dict[Key, str] = {}
     """Completion id to the model that wrote it; for managers only."""
     gold: Answer | None = None
+    gold_note: Annotated[WholeText, Field(max_length=LONGEST)] = ""
     practice: bool = False
 
     @field_validator("prompt")
@@ -57,7 +61,7 @@ def add_tasks(s: Session, project_id: int, tasks: Sequence[NewTask], now: dateti
     Raises:
         NotFound: there is no such project.
         DataError: a task does not fit the project's mode, has a key that another task here has, or differs from the task that is
-            stored under its key.
+            stored under its key; or its known answer breaks the project's rules.
     """
     row = s.get(Project, project_id)
     if row is None:
@@ -67,6 +71,7 @@ def add_tasks(s: Session, project_id: int, tasks: Sequence[NewTask], now: dateti
         raise DataError("two tasks have the same key; every task needs its own", field="key")
     for task in tasks:
         _check_size(task, row.mode)
+        check_gold(task, row)
     stored = _stored(s, project_id, list(by_key))
     changed = next((key for key, content in stored.items() if content != _content(by_key[key])), None)
     if changed is not None:
@@ -124,6 +129,15 @@ def _check_size(task: NewTask, mode: str) -> None:
         raise DataError(f"task '{task.key}' has {found}; {mode} takes {many}", field="completions")
 
 
+def check_gold(task: NewTask, rules: Rules) -> None:
+    """Raise DataError where the known answer of a task breaks the project's rules."""
+    if task.gold is not None:
+        try:
+            checked(task.gold, rules, task.completions, complete=True)
+        except AnswerError as error:
+            raise DataError(f"the known answer of task '{task.key}': {error}", field="gold") from None
+
+
 def _content(task: NewTask) -> object:
     return to_json(task.prompt), dict(task.completions)
 
@@ -161,7 +175,7 @@ def _insert_tasks(s: Session, row: Project, tasks: Sequence[NewTask], now: datet
         for key, text in task.completions.items()
     ]
     golds = [
-        {"task_id": task_id, "expected": task.gold.model_dump(mode="json"), "created": now}
+        {"task_id": task_id, "expected": to_stored(task.gold, task.gold_note), "created": now}
         for task_id, task in numbered
         if task.gold is not None
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -40,6 +41,18 @@ def to_json(prompt: Prompt) -> Any:
 def to_prompt(stored: Any) -> Prompt:
     """Return a prompt as records hold it."""
     return _PROMPT.validate_python(stored)
+
+
+def opening(prompt: Prompt, longest: int = 140) -> str:
+    """Return how the last turn of a prompt begins, on one line, for lists."""
+    last = prompt if isinstance(prompt, str) else prompt[-1].content
+    text = " ".join(last.split())
+    return text if len(text) <= longest else text[:longest] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def in_json(text: str) -> str:
+    """Return the text as it stands in the stored JSON, to look for it there."""
+    return json.dumps(text)[1:-1]
 
 
 def completions_of(s: Session, task_ids: Sequence[int]) -> dict[int, dict[str, str]]:

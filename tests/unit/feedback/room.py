@@ -23,12 +23,18 @@ class Room:
     """A project on a store. `now` is the clock: tests move it as they like."""
 
     def __init__(
-        self, database: Database, *, tasks_wanted: int = 3, labelers: tuple[str, ...] = ("anna", "ben"), **settings: Any
+        self,
+        database: Database,
+        *,
+        tasks_wanted: int = 3,
+        labelers: tuple[str, ...] = ("anna", "ben"),
+        seed: int | None = None,
+        **settings: Any,
     ):
         self.database, self.now = database, NOW
         about = {"name": "summaries", "title": "Summaries", "criterion": "Which is better?", **settings}
         new = projects.NewProject.model_validate({"instructions": "Read first.", **about})
-        self.project = database.write(lambda s: projects.create_project(s, new, self.now))
+        self.project = database.write(lambda s: projects.create_project(s, new, self.now, seed=seed))
         self.add_tasks(*(f"t{number}" for number in range(tasks_wanted)))
         self.ids = {name: self.add_labeler(name) for name in labelers}
 

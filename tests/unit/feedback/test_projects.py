@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.database import Database
+from heedful.feedback.gold import gold_of
 from heedful.feedback.journal import entries
 from heedful.feedback.projects import (
     NewProject,
@@ -29,7 +30,7 @@ from heedful.feedback.projects import (
     projects_of,
     version_read,
 )
-from heedful.feedback.tables import Gold, Task
+from heedful.feedback.tables import Task
 from heedful.feedback.tasks import NewTask, add_tasks
 from heedful.records.types import Message
 from tests.unit.feedback.room import NOW, Room
@@ -191,11 +192,12 @@ def test_prompts_and_texts_come_back_exactly(database: Database) -> None:
         Message(role="user", content="line\u2028 \u202e \U0001f600"),
     )
     texts = {"a": "<script>", "b": "x" * 200_000, "c": "\x00\r\n"}
-    new = NewTask(key="t", prompt=prompt, completions=texts, gold={"ranks": {"a": 1}})
+    new = NewTask(key="t", prompt=prompt, completions=texts, gold={"ranks": {"a": 1, "b": 2}, "fails": ("c",)})
     database.write(lambda s: add_tasks(s, room.project, [new], NOW))
     found = room.take("anna")
     assert (found.prompt, dict(found.displayed)) == (prompt, texts)
-    assert database.read(lambda s: s.scalar(select(Gold.expected)))["ranks"] == {"a": 1}
+    known = database.read(lambda s: gold_of(s, found.task_id))
+    assert known is not None and (known.answer.ranks, known.answer.fails) == ({"a": 1, "b": 2}, ("c",))
 
 
 @pytest.mark.parametrize(

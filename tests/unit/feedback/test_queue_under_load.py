@@ -20,8 +20,10 @@ from heedful.errors import Conflict
 from heedful.feedback.database import Database
 from heedful.feedback.leases import LONGEST
 from heedful.feedback.projects import all_projects
-from heedful.feedback.tables import Lease, Membership, Response, Task
+from heedful.feedback.tables import Lease, Membership, Repeat, Response, Task
 from tests.unit.feedback.room import NOW, Room
+
+GOLD = {"ranks": {"a": 1, "b": 2, "c": 3}}
 
 
 def broken_counts(s: Session, project: int) -> list[tuple[Any, ...]]:
@@ -35,7 +37,7 @@ def broken_counts(s: Session, project: int) -> list[tuple[Any, ...]]:
         .scalar_subquery()
     )
     tasks = select(Task.id, Task.missing, counted).where(
-        Task.project_id == project, Task.missing != Task.wanted - counted
+        Task.project_id == project, Task.missing != case((Task.wanted > 0, Task.wanted - counted), else_=0)
     )
     sent = case((Response.state == "draft", 0), else_=Response.revision)
     latest = select(
@@ -98,6 +100,23 @@ def test_exactly_so_many_with_threads(database: Database, give_up: float) -> Non
     room.next(names[0])  # a late answer takes a place that was given back the next time somebody asks
     assert answers_per_task(room) == Counter({f"t{number}": 3 for number in range(60)})
     assert database.read(lambda s: broken_counts(s, room.project)) == []
+
+
+@pytest.mark.parametrize("give_up", [0.0, 0.2])
+def test_exactly_so_many_with_probes_among_them(database: Database, give_up: float) -> None:
+    """Gold and repeats are handed out beside; they take no place of an ordinary answer, and none is given twice."""
+    names = tuple(f"labeler{number}" for number in range(4))
+    room = Room(database, tasks_wanted=50, labelers=names, overlap=3, gold_share=0.2, repeat_share=0.3, seed=5)
+    room.add_tasks(*(f"g{number}" for number in range(10)), gold=GOLD)
+    with ThreadPoolExecutor(len(names)) as pool:
+        done = [pool.submit(work, room, name, seed, give_up=give_up) for seed, name in enumerate(names)]
+    assert [job.exception() for job in done] == [None] * len(names)
+    room.next(names[0])
+    everything = [*(f"t{number}" for number in range(50)), *(f"g{number}" for number in range(10))]
+    assert answers_per_task(room) == Counter(dict.fromkeys(everything, 3))
+    assert database.read(lambda s: broken_counts(s, room.project)) == []
+    again = database.read(lambda s: s.execute(select(Repeat.original_id, Repeat.user_id)).all())
+    assert len(again) == len(set(again)) > 0
 
 
 def test_as_many_labelers_as_answers(database: Database) -> None:
@@ -176,12 +195,16 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, overlap=st.integers(1, 3))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_happens_the_counts_hold(database: Database, steps: Any, overlap: int) -> None:
+@given(steps=STEPS, overlap=st.integers(1, 3), gold=st.booleans())
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_the_counts_hold(database: Database, steps: Any, overlap: int, gold: bool) -> None:
     """Random histories: nothing is over-assigned, nothing that was sent is lost, and what is kept beside the answers fits."""
     number = len(database.read(all_projects))
-    room = Room(database, name=f"p{number}", tasks_wanted=3, labelers=(), overlap=overlap)
+    room = Room(
+        database, name=f"p{number}", tasks_wanted=3, labelers=(), overlap=overlap, gold_share=0.5 if gold else 0.0
+    )
+    if gold:
+        room.add_tasks("g0", "g1", gold=GOLD)
     room.ids = {f"l{who}": room.add_labeler(f"{number}-{who}") for who in range(4)}
     history: list[Any] = []
     excluded_once = clock_went_back = False
@@ -190,7 +213,7 @@ def test_whatever_happens_the_counts_hold(database: Database, steps: Any, overla
         excluded_once |= kind == "state" and detail >= 6
         clock_went_back |= kind == "back"
         _step(room, kind, name, detail, history)
-        check(room, overlap, history, strict=not excluded_once, clock_went_back=clock_went_back)
+        check(room, overlap, history, strict=not excluded_once, clock_went_back=clock_went_back or gold)
 
 
 def _step(room: Room, kind: str, name: str, detail: int, history: list[Any]) -> None:
@@ -240,7 +263,7 @@ def _answer(room: Room, kind: str, name: str, detail: int, history: list[Any]) -
 
 def check(room: Room, overlap: int, history: list[Any], *, strict: bool, clock_went_back: bool) -> None:
     held = (Lease.state == "open") & (Lease.expires > room.now) & (Lease.expires <= room.now + LONGEST)
-    # A lease that ended and lives again is in nobody's way: what counts then are the answers.
+    # A lease that ended and lives again is in nobody's way, and neither is one on a gold item: what counts then are the answers.
     live = held if not clock_went_back else Lease.state == "none"
 
     def job(s: Session) -> tuple[list[Any], int, list[Any]]:

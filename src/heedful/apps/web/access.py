@@ -21,6 +21,7 @@ LARGEST_ID = 2**53
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 """A number of a row in an address; anything else there is an address that does not exist."""
 
+LONGEST_TOKEN = 200
 MOST_FIELDS = 300
 _BEARER = "bearer "
 

@@ -18,10 +18,12 @@ from heedful.apps.web import ordering, sheets
 from heedful.apps.web.access import LARGEST_ID, Anyone, Form, Id, Signed, Store, limit, now
 from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import page_words, skip_reasons
+from heedful.apps.web.practising import feedback_address
 from heedful.apps.web.problems import Problem, field_problem, not_found, wants_json
 from heedful.errors import AnswerError, Conflict
 from heedful.feedback.accounts import Account
 from heedful.feedback.answers import MAX_EVENTS, Answer, State, Stored, Submission, current, recent, store_answer
+from heedful.feedback.messages import Note, unread
 from heedful.feedback.projects import (
     Progress,
     Project,
@@ -82,6 +84,8 @@ class Desk:
     answer: Answer | None = None
     state: str = "new"
     why: str = ""
+    letters: tuple[Note, ...] = ()
+    """Messages that the labeler has not read."""
 
 
 @router.get("/projects/{project_id}/task")
@@ -103,13 +107,13 @@ def next_task(
         if not acknowledged(s, who.user_id, project_id):
             return None
         state = member_state(s, project_id, who.user_id) or ""
-        done = progress(s, project_id, who.user_id)
+        done, letters = progress(s, project_id, who.user_id), tuple(unread(s, project_id, who.user_id))
         if state != "active" or is_closed(s, project_id):
-            return Desk(found, done, None, why=state if state != "active" else "closed")
+            return Desk(found, done, None, why=state if state != "active" else "closed", letters=letters)
         task = next_assignment(s, project_id, who.user_id, moment, besides=after)
         if task is None:
-            return Desk(found, done, None, why=why_nothing(s, project_id, who.user_id))
-        return Desk(found, done, task, task.draft, "new" if task.draft is None else "draft")
+            return Desk(found, done, None, why=why_nothing(s, project_id, who.user_id), letters=letters)
+        return Desk(found, done, task, task.draft, "new" if task.draft is None else "draft", letters=letters)
 
     desk = store.write(job)
     if desk is None:
@@ -138,7 +142,8 @@ def open_desk(s: Session, task_id: int, who: Account, moment: datetime) -> Desk:
 def show(request: Request, desk: Desk, *, status: int = 200, ahead: bool = False, **told: str) -> Response:
     """Return the page of a task, or the one that says why there is none."""
     if desk.task is None:
-        return page(request, "done.html.j2", project=desk.project, progress=desk.progress, why=desk.why, reason="")
+        about: dict[str, Any] = {"project": desk.project, "progress": desk.progress, "letters": desk.letters}
+        return page(request, "done.html.j2", **about, why=desk.why, reason="")
     translate = words(request).gettext
     sheet = sheets.sheet_of(desk.project, desk.task, desk.answer, desk.state, translate)
     # Whoever fetches a page ahead will have answered one more when it is shown.
@@ -151,6 +156,7 @@ def show(request: Request, desk: Desk, *, status: int = 200, ahead: bool = False
         project=desk.project,
         progress=shown,
         sheet=sheet,
+        letters=desk.letters,
         words=page_words(translate),
         skip_reasons=skip_reasons(translate),
         instructions_open=False,
@@ -180,11 +186,14 @@ def answer_task(request: Request, task_id: Id, who: Anyone, form: Signed, store:
         return _refuse(request, desk, form, error)
     except Conflict as conflict:
         return _conflict(request, desk, form, conflict)
+    told = feedback_address(store, desk.task) if receipt.state == "submitted" else None
     if wants_json(request):
-        return JSONResponse({"revision": receipt.revision, "state": receipt.state, "surplus": receipt.surplus})
+        return JSONResponse(
+            {"revision": receipt.revision, "state": receipt.state, "surplus": receipt.surplus, "feedback": told}
+        )
     if receipt.state == "draft":
         return RedirectResponse(f"/tasks/{task_id}#{_anchor(action, place)}", 303)
-    return RedirectResponse(f"/projects/{desk.project.id}/task", 303)
+    return RedirectResponse(told or f"/projects/{desk.project.id}/task", 303)
 
 
 def _anchor(action: str, place: str) -> str:

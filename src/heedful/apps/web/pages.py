@@ -20,6 +20,8 @@ from heedful.rendering.pages import stylesheet
 if TYPE_CHECKING:
     import gettext
 
+    from heedful.numerics.statistics import Estimate
+
 KEYS = ("on", "quiet", "off")
 """Keyboard presets: letters and digits with hints, the same without hints, only Tab and Enter."""
 KEYS_COOKIE = "heed-keys"
@@ -97,8 +99,27 @@ def _environment(language: str) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
-    environment.filters.update(spelled=spelled, plain=plain, instructions=instructions_html, minutes=_minutes, day=_day)
+    environment.filters.update(
+        spelled=spelled,
+        plain=plain,
+        instructions=instructions_html,
+        minutes=_minutes,
+        day=_day,
+        percent=_percent,
+        interval=_interval,
+    )
     return environment
+
+
+def _percent(share: float | None) -> str:
+    return "\N{EN DASH}" if share is None else f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def _interval(found: Estimate | None) -> str:
+    """Return a share with its 95 % interval: 72 % (70-74); a dash where there is none."""
+    if found is None:
+        return "\N{EN DASH}"
+    return f"{_percent(found.value)} ({100 * found.low:.0f}\N{EN DASH}{100 * found.high:.0f})"
 
 
 def _minutes(milliseconds: float | None) -> str:

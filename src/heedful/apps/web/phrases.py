@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib import resources
 
-from heedful.apps.web.downloads import BY_MODE
+from heedful.feedback.downloads import BY_MODE
+from heedful.feedback.rounds import default_instructions as default_instructions
 
 Translate = Callable[[str], str]
 
@@ -48,11 +48,6 @@ def skip_reasons(_: Translate) -> list[tuple[str, str]]:
 
 
 @functools.cache
-def default_instructions() -> str:
-    """Return the instructions that a new project begins with, in Markdown."""
-    return (resources.files(__package__) / "instructions.md").read_text(encoding="utf-8")
-
-
 def mode_names(_: Translate) -> list[tuple[str, str]]:
     """Return (mode, words) of what people may be asked to do."""
     return [
@@ -82,7 +77,34 @@ def task_states(_: Translate) -> list[tuple[str, str]]:
         ("done", _("done")),
         ("skipped", _("skipped by somebody")),
         ("practice", _("practice")),
+        ("gold", _("gold items")),
+        ("ruled", _("decided by a manager")),
     ]
+
+
+def task_orders(_: Translate) -> list[tuple[str, str]]:
+    """Return (order, words) of the ways to sort tasks."""
+    return [
+        ("added", _("as they came in")),
+        ("latest", _("answered last")),
+        ("missing", _("most answers missing")),
+        ("disagreement", _("most disagreement")),
+    ]
+
+
+def journal_kinds(_: Translate) -> dict[str, str]:
+    """Return kind of journal line to words, of those that are about one labeler."""
+    return {
+        "member.joined": _("joined"),
+        "member.active": _("taken back"),
+        "member.paused": _("paused"),
+        "member.excluded": _("excluded"),
+        "message.sent": _("was written a message"),
+        "user.logged_out": _("was logged out everywhere"),
+        "review.looked": _("was looked at by the statistics"),
+        "flag.raised": _("was flagged"),
+        "flag.decided": _("was decided about after a flag"),
+    }
 
 
 def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
@@ -93,6 +115,20 @@ def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
         "preferences": _("Pairs for TRL (JSON Lines)"),
         "revisions": _("Every revision (JSON Lines)"),
         "labels": _("Labels for TRL (JSON Lines)"),
+        "texts": _("Labeled texts (JSON Lines)"),
         "demonstrations": _("Demonstrations (JSON Lines)"),
+        "parquet": _("Everything (Parquet)"),
     }
     return [(kind, names[kind]) for kind in BY_MODE[mode]]
+
+
+def flag_kinds(_: Translate) -> dict[str, str]:
+    """Return diagnosis to words: what a flag found out about a labeler."""
+    return {
+        "reversed": _("ranks look reversed"),
+        "as displayed": _("follows the displayed order"),
+        "length habit": _("goes by length"),
+        "other criterion": _("seems to go by another criterion"),
+        "random/spam": _("looks random"),
+        "unclear": _("disagrees, cause unclear"),
+    }

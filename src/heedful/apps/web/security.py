@@ -32,6 +32,7 @@ HEADERS = {
 """On every answer. Pages of data also say `no-store`; only the versioned files of the site may be kept."""
 HSTS = "max-age=31536000"
 
+PROGRAMS_JOIN = "/api/join"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 BODY_BYTES = 2 * 2**20
 """What a form or a JSON body may hold."""
@@ -107,7 +108,7 @@ class _Gate:
 
 def _refusal(request: Request, limit: int) -> Problem | None:
     """Return why this request goes no further: it comes from another site, or says that its body is too large."""
-    if request.method not in SAFE_METHODS and not same_origin(request.headers):
+    if request.method not in SAFE_METHODS and not (same_origin(request.headers) or _program_joins(request)):
         return Problem(403, "other_site")
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > limit:
@@ -128,6 +129,11 @@ def same_origin(headers: Headers) -> bool:
         return site in ("same-origin", "none")
     origin = headers.get("origin")
     return bool(origin) and urlsplit(origin).netloc == headers.get("host")
+
+
+def _program_joins(request: Request) -> bool:
+    """Whether a program comes for its first session: no browser sent this, and the answer sets no cookie."""
+    return request.url.path == PROGRAMS_JOIN and not {"origin", "sec-fetch-site"} & set(request.headers)
 
 
 def _capped(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:

@@ -205,6 +205,24 @@ def answer_of(project: Project, task: Assignment, form: Form, *, final: bool) ->
     return Answer(text=form.text("text", LONGEST_ANSWER), edited_from=keys[source] if 0 <= source < len(keys) else None)
 
 
+def known_options(project: Project, count: int, translate: Translate) -> tuple[Option, ...]:
+    """Return what a manager may say about each completion of a task; nothing for demonstrations."""
+    return _options(
+        project.model_copy(update={"mode": "ranking"}) if project.mode == "pairwise" else project, count, translate
+    )
+
+
+def known_answer(project: Project, keys: Sequence[str], form: Form) -> Answer:
+    """Return what a manager says the answer is: one choice `known-0`, `known-1` ... per completion, in the order of `keys`."""
+    given = [form.text(f"known-{place}", 20) for place in range(len(keys))]
+    if project.mode in ("ranking", "pairwise"):
+        return ranking_answer(keys, ordering.dense(ordering.read_choices(given)))
+    pairs = list(zip(keys, given, strict=True))
+    if project.mode == "thumbs":
+        return Answer(thumbs={key: value == "up" for key, value in pairs if value in ("up", "down")})
+    return Answer(ratings={key: int(value) for key, value in pairs if _is_whole(value)})
+
+
 def _is_whole(text: str) -> bool:
     return text.isascii() and text.removeprefix("-").isdecimal()
 

@@ -6,12 +6,13 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from heedful.apps.web import api, labeling, managing, problems, visiting
+from heedful.apps.web import api, dashboard, inspecting, labeling, managing, people, practising, problems, visiting
 from heedful.apps.web.languages import LANGUAGES, translations
 from heedful.apps.web.pages import assets
 from heedful.apps.web.problems import not_found
 from heedful.apps.web.rates import Rate
 from heedful.apps.web.security import Guard
+from heedful.apps.web.workbench import Workbench
 from heedful.feedback.database import Database
 
 JOIN_ATTEMPTS = (20, 60.0)
@@ -35,8 +36,9 @@ def make_site(database: Database, *, secure: bool) -> FastAPI:
     app.state.database, app.state.secure = database, secure
     app.state.attempts, app.state.answers = Rate(*JOIN_ATTEMPTS), Rate(*ANSWERS)
     app.state.touches = Rate(*TOUCHES)
+    app.state.workbench = Workbench(database)
     problems.install(app)
-    for room in (visiting, labeling, managing, api):
+    for room in (visiting, labeling, practising, managing, dashboard, inspecting, people, api):
         app.include_router(room.router)
     app.add_api_route("/static/{version}/{name}", _asset, methods=["GET"], include_in_schema=False)
     app.add_middleware(Guard, secure=secure, uploads=managing.UPLOADS)

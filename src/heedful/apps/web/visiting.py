@@ -12,8 +12,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from heedful.apps.web import languages
 from heedful.apps.web.access import (
+    LONGEST_TOKEN,
     Anyone,
     Form,
+    Id,
     Signed,
     Store,
     forget,
@@ -27,12 +29,12 @@ from heedful.apps.web.access import (
 from heedful.apps.web.pages import KEYS, KEYS_COOKIE, page
 from heedful.apps.web.problems import Problem
 from heedful.feedback.accounts import Account, log_out, log_out_everywhere, redeem
+from heedful.feedback.messages import Note, mark_read, unread
 from heedful.feedback.projects import Progress, Project, member_state, progress, projects_of
 
 router = APIRouter()
 
 _YEAR = 365 * 86_400
-_LONGEST_TOKEN = 200
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Entry:
     progress: Progress
     state: str
     open: bool
+    letters: tuple[Note, ...] = ()
 
 
 def _entries(s: Session, user_id: int) -> list[Entry]:
@@ -52,6 +55,7 @@ def _entries(s: Session, user_id: int) -> list[Entry]:
             progress(s, each.id, user_id),
             member_state(s, each.id, user_id) or "active",
             not each.closed,
+            tuple(unread(s, each.id, user_id)),
         )
         for each in projects_of(s, user_id)
     ]
@@ -63,17 +67,25 @@ def home(request: Request, who: Anyone, store: Store) -> Response:
     return page(request, "home.html.j2", entries=store.read(lambda s: _entries(s, who.user_id)))
 
 
+@router.post("/messages/{message_id}/read")
+def read_message(message_id: Id, who: Anyone, form: Signed, store: Store) -> Response:
+    """Remember that a message was read, and go back to where it stood."""
+    moment, project_id = now(), form.number("project")
+    store.write(lambda s: mark_read(s, message_id, who.user_id, moment))
+    return RedirectResponse(f"/projects/{project_id}/task" if project_id else "/", 303)
+
+
 @router.get("/join/{token}")
 def join_page(request: Request, token: str, who: Annotated[Account | None, Depends(visitor)]) -> Response:
     """A page with one button. Looking at it changes nothing, so that a preview in a chat does not use the link up."""
-    return page(request, "join.html.j2", token=token[:_LONGEST_TOKEN])
+    return page(request, "join.html.j2", token=token[:LONGEST_TOKEN])
 
 
 @router.post("/join")
 def join(request: Request, form: Annotated[Form, Depends(read_form)], store: Store) -> Response:
     """Use the link up, and sign in."""
     limit(request.app.state.attempts, request.client.host if request.client else "")
-    token, moment = form.text("token", _LONGEST_TOKEN), now()
+    token, moment = form.text("token", LONGEST_TOKEN), now()
     keys = store.write(lambda s: redeem(s, token, moment))
     if keys is None:
         raise Problem(403, "used_link")

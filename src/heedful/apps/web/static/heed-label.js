@@ -397,6 +397,7 @@ class Sheet {
     this.dirty = false;
     this.leaving = true;
     this.say("submitted");
+    if (receipt.feedback) { location.assign(receipt.feedback); return; }
     await this.goOn();
   }
 
