@@ -11,6 +11,8 @@ import pytest
 from heedful.feedback import rulings
 from heedful.feedback.answers import Answer, Submission, store_answer
 from heedful.feedback.queue import next_assignment
+from heedful.feedback.tables import Task
+from heedful.feedback.tasks import NewTask, add_tasks
 from tests.browser.desks import DESKTOP, TELEPHONE, axe_script, desk
 from tests.browser.test_hostile_text import readable
 from tests.hostile import PAYLOADS
@@ -107,12 +109,16 @@ def test_hostile_text_in_everything_that_a_manager_reads_stays_text(room):
         site.join(project_id, anna)
         task = answer(site, project_id, anna)
         _decide_with(site, task, short[7], meg)
+        other = _with_names(site, project_id, short[10], short[11])
         site.message(project_id, anna, short[8])
         site.flag(project_id, anna, short[9])
         worked_out(site, project_id)
-        for path in pages_of(project_id, task, anna):
+        for path in (*pages_of(project_id, task, anna), f"/manage/projects/{project_id}/tasks/{other}"):
             page.goto(room.address + path)
             page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+        shown = page.locator("body").inner_text()
+        for payload in (short[10], short[11]):
+            assert readable(payload)[:100] in shown, payload
         page.goto(f"{room.address}/manage/projects/{project_id}/tasks/{task}")
         shown = page.locator("body").inner_text()
         for payload in (*part[:5], short[7]):
@@ -136,6 +142,22 @@ def _decide_with(site, task, reason, by):
         rulings.rule(s, task, decided, reason, datetime.now(UTC), by=by)
 
     site.database.write(job)
+
+
+def _with_names(site, project_id, key, model):
+    """Add a task whose key, ids and model are these as far as they may be, and return its id."""
+    from sqlalchemy import select
+
+    key = "".join(each for each in key if each.isprintable())[:190] or "key"
+    texts = {f"{key}-{at}": f"text {at}" for at in range(2)}
+    models = dict.fromkeys(texts, "".join(each for each in model if each.isprintable())[:190] or "model")
+    new = NewTask(key=key, prompt="One with odd names.", completions=texts, source_models=models)
+
+    def job(s):
+        add_tasks(s, project_id, [new], datetime.now(UTC))
+        return s.scalar(select(Task.id).where(Task.project_id == project_id, Task.key == key))
+
+    return site.database.write(job)
 
 
 def _keys(task):

@@ -121,6 +121,25 @@ def test_excluding_somebody_takes_their_answers_out_of_the_statistics(site, mana
     assert "100 % (100–100)" in row_of(manager.get(path).text, "S2, pairs that both ordered")
 
 
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_every_page_of_a_manager_can_be_read_in_every_language(site, manager, path, language):
+    crew = crew_of(site, path)
+    for name, order in (("anna", TEXTS), ("ben", TEXTS[::-1])):
+        task = crew.answer(name, order)
+    anna = crew.ids["anna"]
+    site.flag(crew.project, anna, "text")
+    site.message(crew.project, anna, "text")
+    manager.post(f"{path}/tasks/{task}", {"action": "gold_of_consensus", "words": "why"})
+    work_out(site, manager, path)
+    wanted = {"de": "Übereinstimmung", "en": "Agreement"}[language]
+    for page in (path, f"{path}/tasks", f"{path}/tasks/{task}", f"{path}/members/{anna}", "/manage/new"):
+        answer = manager.get(page, headers={"accept-language": language})
+        assert answer.status_code == 200, page
+        assert f'<html lang="{language}"' in answer.text
+        if page == path:
+            assert wanted in words(answer.text)
+
+
 @pytest.mark.parametrize("mode", ["thumbs", "demonstration"])
 def test_what_has_no_order_has_no_agreement_and_says_so(site, manager, mode):
     path = f"/manage/projects/{site.project(mode=mode)}"
