@@ -47,10 +47,13 @@ def require_postgresql() -> Path:
 
 
 class PostgresqlServer:
-    """A running server; `fresh()` gives a store with nothing in it."""
+    """A running server; `fresh()` gives a store with nothing in it.
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self._binaries, self._folder = binaries, folder
+    Tests kill its clients and stop the server, but never the machine: for them the disk need not keep up (`fsync` False).
+    """
+
+    def __init__(self, binaries: Path, folder: Path, *, fsync: bool = False) -> None:
+        self._binaries, self._folder, self._fsync = binaries, folder, fsync
         self._data = folder / "data"
         self._numbers = count(1)
         self._store = ""
@@ -60,12 +63,11 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        # Tests kill its clients and stop the server, but never the machine: the disk need not keep up.
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self._folder,
-            "fsync": "off",
+            "fsync": "on" if self._fsync else "off",
             "max_connections": 200,
         }
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -132,12 +134,12 @@ class PostgresqlServer:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[PostgresqlServer]:
+def postgresql_server(*, fsync: bool = False) -> Iterator[PostgresqlServer]:
     """Start a server and stop it afterwards."""
     binaries = require_postgresql()
     # Not below pytest's own folder: that one is closed to everybody but root, and the server is not root.
     folder = Path(tempfile.mkdtemp(prefix="heedful-postgresql-"))
-    server = PostgresqlServer(binaries, folder)
+    server = PostgresqlServer(binaries, folder, fsync=fsync)
     try:
         server.start()
         yield server

@@ -1,8 +1,8 @@
-"""make bench-feedback: the figures of collecting feedback; here the half that is statistics.
+"""make bench-feedback: the figures of collecting feedback. Statistics: power, kemeny, cohort, real; the site: the others.
 
-    python benchmarks/feedback/run.py [--only power kemeny cohort real] [--projects 1000]
-A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `power` goes cell by cell: each
-cell's rows lie in `rows/` as soon as it is done, and `--continue` takes those instead of measuring again. `real` reads the data
+    python benchmarks/feedback/run.py [--only power kemeny cohort real load kills crowd schemathesis] [--projects 1000]
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. Long parts go piece by piece: what a
+piece found lies in `rows/` as soon as it is done, and `--continue` takes that instead of measuring again. `real` reads the data
 sets under HEED_DATA.
 """
 
@@ -21,7 +21,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.feedback import cohort as cohorts  # noqa: E402
-from benchmarks.feedback import exactness, power, real  # noqa: E402
+from benchmarks.feedback import exactness, power, real, site_parts  # noqa: E402
+from benchmarks.feedback.sites import DATABASES  # noqa: E402
 from benchmarks.results import NO_TARGET, row, write, write_part  # noqa: E402
 
 ROWS = HERE / "rows"
@@ -34,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--projects", type=int, default=1000, help="simulated projects per cell of power")
-    parser.add_argument("--continue", dest="go_on", action="store_true", help="keep the cells that are done")
+    parser.add_argument("--kills", type=int, default=1000, help="kills per database")
+    parser.add_argument("--databases", nargs="*", choices=DATABASES, default=list(DATABASES))
+    parser.add_argument("--continue", dest="go_on", action="store_true", help="keep the pieces that are done")
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
@@ -113,6 +116,10 @@ PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "kemeny": kemeny,
     "cohort": cohort,
     "real": known,
+    "load": lambda args: site_parts.load_rows(args.databases, COMMAND.format("load")),
+    "crowd": lambda args: site_parts.crowd_rows(args.databases, args.go_on, COMMAND.format("crowd")),
+    "schemathesis": lambda args: site_parts.schemathesis_rows(COMMAND.format("schemathesis")),
+    "kills": lambda args: site_parts.kill_rows(args.databases, args.kills, args.go_on, COMMAND.format("kills")),
 }
 
 

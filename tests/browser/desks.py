@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,10 +69,14 @@ def desk(browser: Any, folder: Path) -> Iterator[Desk]:
     assert made.outside == []
 
 
-def axe_script() -> Path | None:
-    """Return axe.min.js of axe-core (npm): $HEED_AXE, or node_modules; None where it is not installed."""
-    places = (os.environ.get("HEED_AXE", ""), ROOT / "node_modules" / "axe-core" / "axe.min.js")
-    return next((Path(place) for place in places if place and Path(place).is_file()), None)
+def axe_script() -> Path:
+    """Return axe.min.js of axe-core: $HEED_AXE, or the copy that axe-playwright-python carries."""
+    chosen = os.environ.get("HEED_AXE")
+    if chosen:
+        return Path(chosen)
+    package = importlib.util.find_spec("axe_playwright_python")
+    assert package is not None and package.submodule_search_locations, "pip install axe-playwright-python"
+    return Path(package.submodule_search_locations[0]) / "axe.min.js"
 
 
 def wait_until(condition: Callable[[], bool], page: Any, seconds: float = 15) -> None:

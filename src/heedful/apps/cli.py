@@ -8,6 +8,7 @@ import warnings
 
 import typer
 
+from heedful.apps.commands_backup import backup, restore
 from heedful.apps.commands_label import label_app
 from heedful.apps.commands_look import doctor, gc, show, stages
 from heedful.apps.commands_model import export, push, try_
@@ -29,6 +30,8 @@ app.command("run", rich_help_panel=RECIPES)(run)
 app.command("init", rich_help_panel=RECIPES)(init)
 app.command("report", rich_help_panel=RECIPES)(report)
 app.add_typer(label_app, name="label", rich_help_panel=PEOPLE)
+app.command("backup", rich_help_panel=PEOPLE)(backup)
+app.command("restore", rich_help_panel=PEOPLE)(restore)
 app.command("try", rich_help_panel=MODELS)(try_)
 app.command("export", rich_help_panel=MODELS)(export)
 app.command("push", rich_help_panel=MODELS)(push)

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from heedful.errors import DataError, NotFound
@@ -21,6 +21,21 @@ CLOCK_SLACK = timedelta(days=1)
 """How far a clock may be set back before sessions from the future end."""
 _SEEN_EVERY = timedelta(minutes=1)
 _TOKEN_BYTES = 32
+
+
+_SIGNED_IN = (
+    # Columns, no rows of objects: this is asked with every request.
+    select(
+        LoginSession.user_id,
+        User.name,
+        User.role,
+        LoginSession.created,
+        LoginSession.last_seen,
+        LoginSession.expires,
+    )
+    .join(User, User.id == LoginSession.user_id)
+    .where(LoginSession.hash == bindparam("hash"), User.active.is_(True))
+)
 
 
 @dataclass(frozen=True)
@@ -128,18 +143,13 @@ def account(s: Session, session: str, now: datetime) -> Account | None:
 
     A clock set back by up to a day ends no session.
     """
-    found = s.execute(
-        select(LoginSession, User)
-        .join(User, User.id == LoginSession.user_id)
-        .where(LoginSession.hash == _hash(session), User.active.is_(True))
-    ).one_or_none()
-    if found is None:
+    login = s.execute(_SIGNED_IN, {"hash": _hash(session)}).one_or_none()
+    if login is None:
         return None
-    login, user = found
     if now >= login.expires or now - login.last_seen >= IDLE or login.created - now > CLOCK_SLACK:
         return None
     stale = abs(now - login.last_seen) >= _SEEN_EVERY
-    return Account(user.id, user.name, user.role, _csrf(session), stale)
+    return Account(login.user_id, login.name, login.role, _csrf(session), stale)
 
 
 def touch(s: Session, session: str, now: datetime) -> None:

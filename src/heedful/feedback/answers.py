@@ -22,7 +22,7 @@ from heedful.feedback.probes import is_probe
 from heedful.feedback.projects import version_read
 from heedful.feedback.tables import Lease, Project, Response, Task
 from heedful.feedback.tables import State as State
-from heedful.feedback.texts import completions_of, to_prompt
+from heedful.feedback.texts import to_prompt
 from heedful.records.types import Prompt
 
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
@@ -94,7 +94,7 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
         AnswerError: the answer is incomplete, or breaks the project's rules.
         Conflict: there is a later revision than `based_on`, or `client_uuid` was used for something else.
     """
-    found = find_lease(s, sent.task_id, sent.user_id)
+    found = s.get(Lease, (sent.task_id, sent.user_id))
     if found is None:
         raise NotFound("there is no such task")
     member = lock_member(s, found.project_id, sent.user_id)
@@ -109,11 +109,13 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
     if sent.based_on != lease.revision:
         message = "this task was answered in between, in another tab or on another device"
         raise _conflict(message, latest, sent, lease.revision)
-    keys = completions_of(s, [task.id]).get(task.id, {})
     project = s.get_one(Project, task.project_id)
-    answer = checked(sent.answer, project, keys, complete=sent.state == "submitted")
+    answer = checked(sent.answer, project, lease.displayed_order, complete=sent.state == "submitted")
+    # Asked first: a query in between would send half of what follows to the database.
+    version = version_read(s, sent.user_id, task.project_id)
     _settle(s, task, lease, sent.state, now)
-    row = _write(s, latest, lease, sent, answer, now)
+    row = _write(latest, lease, sent, answer, version, now)
+    s.add(row)
     s.flush()
     return _receipt(s, row, created=True)
 
@@ -202,11 +204,9 @@ def _settle(s: Session, task: Task, lease: Lease, state: State, now: datetime) -
 
 
 def _write(
-    s: Session, latest: Response | None, lease: Lease, sent: Submission, answer: Answer, now: datetime
+    latest: Response | None, lease: Lease, sent: Submission, answer: Answer, version: int, now: datetime
 ) -> Response:
-    """Write the next revision: over the latest where that is a draft, otherwise as a row of its own."""
-    # Asked first: a query in between would send half of the row to the database, and what is sent cannot be changed.
-    version = version_read(s, lease.user_id, lease.project_id)
+    """Return the next revision: written over the latest where that is a draft, otherwise a row of its own."""
     lease.revision += 1
     row = latest if latest is not None and latest.state == "draft" else Response()
     row.task_id, row.user_id, row.project_id = lease.task_id, lease.user_id, lease.project_id
@@ -218,7 +218,6 @@ def _write(
     row.instructions_version = version
     row.displayed_order = lease.displayed_order
     row.created = now
-    s.add(row)
     return row
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -18,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from heedful.errors import ConfigError, DataError
 from heedful.errors import StoreUnavailable as StoreUnavailable
 from heedful.feedback import schema
-from heedful.feedback.group_commit import GroupCommit, is_down, writing_alone
+from heedful.feedback.group_commit import GroupCommit, JobSession, is_down, writing_alone
 
 T = TypeVar("T")
 
@@ -47,10 +49,12 @@ class Database:
         reader: whose connections see one state of the database for as long as a job takes.
         writer: where writing jobs go.
         name: what messages call it; no password.
+        looker: whose connections do without transactions, where that is faster than `reader`.
     """
 
-    def __init__(self, reader: Engine, writer: Writer, name: str) -> None:
+    def __init__(self, reader: Engine, writer: Writer, name: str, *, looker: Engine | None = None) -> None:
         self._reader = reader
+        self._looker = reader if looker is None else looker
         self._writer = writer
         self.name = name
 
@@ -76,11 +80,18 @@ class Database:
 
     def read(self, job: Callable[[Session], T]) -> T:
         """Run a job that only reads, on one state of the database from beginning to end."""
+        return self._read(self._reader, job)
+
+    def look(self, job: Callable[[Session], T]) -> T:
+        """Run a job that reads by a single statement: no transaction is needed for it, and a server is spared two questions."""
+        return self._read(self._looker, job)
+
+    def _read(self, engine: Engine, job: Callable[[Session], T]) -> T:
         try:
-            with Session(self._reader, expire_on_commit=False) as session:
+            with Session(engine, expire_on_commit=False) as session:
                 return job(session)
         except (DBAPIError, NoConnection) as error:
-            raise _explained(self.name, error) from error
+            raise explained(self.name, error) from error
 
     def write(self, job: Callable[[Session], T]) -> T:
         """Run a job in a transaction of its own and return what it returned, once that is on the disk.
@@ -116,11 +127,11 @@ class TransactionPerJob:
         """
         for attempt in range(TRIES):
             try:
-                with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                with JobSession(self._engine, expire_on_commit=False) as session, session.begin():
                     result = job(session)
             except (DBAPIError, NoConnection) as error:
                 if attempt == TRIES - 1 or not _collided(error, first=attempt == 0):
-                    raise _explained(self._name, error) from error
+                    raise explained(self._name, error) from error
                 # Two that collided must not meet again; the jitter needs no seed, as nothing stored depends on it.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
             else:
@@ -133,7 +144,10 @@ class TransactionPerJob:
 
 
 def parse_url(url: str | Path) -> URL:
-    """Return the address of a database; ConfigError for a kind that is not supported."""
+    """Return the address of a database; ConfigError for a kind that is not supported.
+
+    The password of a PostgreSQL database comes from the file that HEED_DATABASE_PASSWORD_FILE names, where the address has none.
+    """
     if isinstance(url, Path) or "://" not in url:
         return URL.create("sqlite+pysqlite", database=str(Path(url).expanduser()))
     try:
@@ -144,8 +158,18 @@ def parse_url(url: str | Path) -> URL:
         case "sqlite" if found.database:
             return found.set(drivername="sqlite+pysqlite")
         case "postgresql" | "postgres":
-            return found.set(drivername="postgresql+psycopg")
+            return _with_password(found.set(drivername="postgresql+psycopg"))
     raise ConfigError(f"{found.drivername}: expected a file, sqlite:///file or postgresql://host/name")
+
+
+def _with_password(url: URL) -> URL:
+    file = os.environ.get("HEED_DATABASE_PASSWORD_FILE")
+    if url.password is not None or not file:
+        return url
+    try:
+        return url.set(password=Path(file).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"HEED_DATABASE_PASSWORD_FILE: {file} cannot be read: {error}") from None
 
 
 def _open_sqlite(url: URL) -> Database:
@@ -154,20 +178,21 @@ def _open_sqlite(url: URL) -> Database:
         raise DataError("no such folder", path=path.parent, fix="make it, or give another path")
     url = url.set(database=str(path))
     try:
-        writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", poolclass=NullPool)
+        writer = sqlite_engine(url, begin="BEGIN IMMEDIATE", poolclass=NullPool)
         with writing_alone(path), writer.begin() as connection:
             path.chmod(0o600)
             schema.upgrade(connection)
     except DBAPIError as error:
         if "not a database" in str(error.orig):
             raise DataError("is not a SQLite database", path=path, fix="give another path") from None
-        raise _explained(str(path), error) from error
-    reader = _sqlite_engine(url, begin="BEGIN", pool_size=READERS, max_overflow=0)
-    keep_one = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+        raise explained(str(path), error) from error
+    reader = sqlite_engine(url, begin="BEGIN", pool_size=READERS, max_overflow=0)
+    keep_one = sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
     return Database(reader, GroupCommit(keep_one, path), str(path))
 
 
-def _sqlite_engine(url: URL, *, begin: str, **options: Any) -> Engine:
+def sqlite_engine(url: URL, *, begin: str, **options: Any) -> Engine:
+    """Return connections to a SQLite file; those that begin with "BEGIN" only read."""
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
     reads = begin == "BEGIN"
     settings = (
@@ -188,22 +213,44 @@ def _sqlite_engine(url: URL, *, begin: str, **options: Any) -> Engine:
     return engine
 
 
-def _open_postgresql(url: URL) -> Database:
+def postgresql_engine(url: URL) -> tuple[Engine, str]:
+    """Return connections to a PostgreSQL database, and what messages call it.
+
+    Raises:
+        ConfigError: its driver is not installed.
+    """
     name = url.set(drivername="postgresql").render_as_string(hide_password=True)
     options = "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=20s"
     try:
-        writer = create_engine(
-            url, pool_pre_ping=True, pool_size=READERS, max_overflow=READERS, connect_args={"options": options}
-        )
+        engine = create_engine(url, pool_size=READERS, max_overflow=READERS, connect_args={"options": options})
     except ModuleNotFoundError:
         raise ConfigError("PostgreSQL needs its driver: pip install 'heedful[postgresql]'") from None
+    event.listen(engine, "checkout", _refuse_dead)
+    return engine, name
+
+
+def _open_postgresql(url: URL) -> Database:
+    writer, name = postgresql_engine(url)
     try:
         with writer.begin() as connection:
             schema.upgrade(connection)
     except DBAPIError as error:
-        raise _explained(name, error) from error
+        raise explained(name, error) from error
     reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return Database(reader, TransactionPerJob(writer, name), name)
+    looker = writer.execution_options(isolation_level="AUTOCOMMIT")
+    return Database(reader, TransactionPerJob(writer, name), name, looker=looker)
+
+
+def _refuse_dead(connection: Any, _: Any, __: Any) -> None:
+    """Have the pool make another connection where the server has hung up: then there is something to read, with nothing asked.
+
+    Asking it whether it is there (`pool_pre_ping`) would be one question more in every request.
+    """
+    line = select.poll()
+    if not connection.closed:
+        line.register(connection.fileno(), select.POLLIN)
+    if connection.closed or line.poll(0):
+        raise DisconnectionError("the server has hung up")
 
 
 def _collided(error: Exception, *, first: bool) -> bool:
@@ -212,7 +259,7 @@ def _collided(error: Exception, *, first: bool) -> bool:
     return state in ("40001", "40P01") or (first and state == "23505")
 
 
-def _explained(name: str, error: DBAPIError | NoConnection) -> Exception:
+def explained(name: str, error: DBAPIError | NoConnection) -> Exception:
     """Return what callers hear: that the database cannot be used now, or the error itself where the statement was at fault."""
     if isinstance(error, NoConnection):
         return StoreUnavailable(f"{name}: all connections are in use; try again")

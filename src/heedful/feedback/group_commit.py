@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,15 @@ MAX_GROUP = 64
 """Jobs that share one commit, at most."""
 PATIENCE = 60.0
 """Seconds that a job may wait for the writer."""
+
+
+class JobSession(Session):
+    """A session that remembers what it loaded until its job ends, so that no row is asked for twice."""
+
+
+@event.listens_for(JobSession, "loaded_as_persistent")
+def _remember(session: Session, row: object) -> None:
+    session.info.setdefault("loaded", []).append(row)
 
 
 @dataclass
@@ -140,7 +149,7 @@ def _attempt(connection: Connection, job: Callable[[Session], Any]) -> tuple[Any
     What ended the whole transaction (a full disk, a broken file) is raised.
     """
     try:
-        with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+        with JobSession(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
             result = job(session)
             session.commit()
     except Exception as error:

@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 from heedful.errors import Conflict, NotFound
 from heedful.feedback.answer_rules import Answer, checked
 from heedful.feedback.answers import Receipt, Submission, store_answer
-from heedful.feedback.leases import find_lease
-from heedful.feedback.tables import Project
+from heedful.feedback.tables import Lease, Project
 
 
 def opaque_names(displayed: Sequence[str]) -> dict[str, str]:
@@ -40,7 +39,7 @@ def renamed(answer: Answer, names: Mapping[str, str]) -> Answer:
 
 def store_opaque(s: Session, sent: Submission, now: datetime) -> Receipt:
     """Store an answer that names completions a, b, c; like `store_answer`, and what it raises speaks of these names too."""
-    lease = find_lease(s, sent.task_id, sent.user_id)
+    lease = s.get(Lease, (sent.task_id, sent.user_id))
     if lease is None:
         raise NotFound("there is no such task")
     names = opaque_names(lease.displayed_order)

@@ -46,6 +46,10 @@ def test_up_gives_the_tables_that_the_code_has(empty: Engine) -> None:
     assert differences(empty) == []
 
 
+def test_the_newest_revision_is_that_of_the_latest_migration() -> None:
+    assert schema.newest_revision() == schema.NEWEST
+
+
 def test_a_difference_would_be_seen(empty: Engine) -> None:
     with empty.begin() as connection:
         schema.upgrade(connection)

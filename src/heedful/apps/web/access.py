@@ -50,11 +50,16 @@ def session_of(request: Request) -> tuple[str, bool]:
     return request.cookies.get(cookie_name(request.app.state.secure), ""), True
 
 
+async def _store(request: Request) -> Database:
+    """The same as a dependency; not in a thread of its own, as all that it does is to look something up."""
+    return database_of(request)
+
+
 def visitor(request: Request) -> Account | None:
     """Return who asks; None where nobody is signed in. Pages find it in `request.state.account`."""
     key, _ = session_of(request)
     database = database_of(request)
-    found = database.read(lambda s: account(s, key, now())) if key else None
+    found = database.look(lambda s: account(s, key, now())) if key else None
     request.state.account = found
     if found is not None and request.app.state.touches.allows(str(found.user_id)):
         database.write(lambda s: touch(s, key, now()))
@@ -79,7 +84,7 @@ def managing(request: Request) -> Account:
 
 Anyone = Annotated[Account, Depends(signed_in)]
 Manager = Annotated[Account, Depends(managing)]
-Store = Annotated[Database, Depends(database_of)]
+Store = Annotated[Database, Depends(_store)]
 
 
 class Form:
@@ -117,7 +122,7 @@ async def read_form(request: Request) -> Form:
     return Form(await request.form(max_fields=MOST_FIELDS, max_files=1, max_part_size=2 * 2**20))
 
 
-def signed_form(request: Request, who: Anyone, form: Annotated[Form, Depends(read_form)]) -> Form:
+async def signed_form(request: Request, who: Anyone, form: Annotated[Form, Depends(read_form)]) -> Form:
     """Return the form, once its token is that of the session; a bearer token needs none."""
     check_csrf(request, who, form.text("csrf", 200))
     return form
@@ -130,7 +135,7 @@ def check_csrf(request: Request, who: Account, given: str) -> None:
         raise Problem(403, "stale_form")
 
 
-def signed_call(request: Request, who: Anyone) -> None:
+async def signed_call(request: Request, who: Anyone) -> None:
     """The same for JSON: the token comes in `X-CSRF-Token`."""
     check_csrf(request, who, request.headers.get("x-csrf-token", ""))
 

@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, Response
 
 from heedful.apps.web.access import LARGEST_ID, LONGEST_TOKEN, Anyone, Id, Signed, Store, limit, now, signed_call
 from heedful.apps.web.labeling import own_project
-from heedful.apps.web.problems import Problem, field_problem
+from heedful.apps.web.problems import Problem, field_problem, not_found
 from heedful.errors import Conflict
 from heedful.feedback.accounts import redeem
 from heedful.feedback.answers import Answer, Submission
 from heedful.feedback.opaque import opaque_names, renamed, store_opaque
-from heedful.feedback.projects import Progress, Project, acknowledge, acknowledged, is_closed, progress, projects_of
+from heedful.feedback.projects import Progress, Project, acknowledge, acknowledged, progress, projects_of, standing
 from heedful.feedback.queue import Assignment, next_assignment, renew, why_nothing
 
 router = APIRouter(prefix="/api")
@@ -119,10 +119,12 @@ def next_task(
     moment = now()
 
     def job(s: Session) -> tuple[Assignment | None, str | None]:
-        own_project(s, project_id, who)
-        if not acknowledged(s, who.user_id, project_id):
+        found = standing(s, project_id, who.user_id)
+        if found is None:
+            raise not_found()
+        if not found.read:
             raise Problem(403, "unread")
-        if is_closed(s, project_id):
+        if found.closed:
             return None, "closed"
         task = next_assignment(s, project_id, who.user_id, moment, besides=after)
         return task, None if task is not None else why_nothing(s, project_id, who.user_id)

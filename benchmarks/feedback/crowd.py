@@ -1,0 +1,169 @@
+"""Fifty labelers on ten thousand tasks, three answers each, while people walk away, come back late, and send twice.
+
+    python benchmarks/feedback/crowd.py sqlite|postgresql --tasks 10000 --labelers 50 --processes 4
+Each process has its own connections to the store and some of the labelers, each on a clock of its own that is ahead of the others'
+whenever they came back late. What is counted at the end is read from the answers, not from what is kept beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.feedback import sites
+
+from heedful.errors import Conflict
+from heedful.feedback import accounts
+from heedful.feedback.answers import Answer, Submission, store_answer
+from heedful.feedback.database import Database
+from heedful.feedback.queue import Assignment, next_assignment, why_nothing
+from heedful.feedback.tables import Lease, Response
+
+OVERLAP = 3
+WALKS_AWAY, LATE, TWICE, BREAKS = 0.05, 0.05, 0.1, 0.02
+"""How often a labeler leaves a task, answers after the lease ended, sends twice, or loses a connection with the task in hand."""
+AWAY = timedelta(minutes=11)
+
+
+class Labeler:
+    """Somebody with a clock of their own."""
+
+    def __init__(self, user: int, started: datetime) -> None:
+        self.user, self.now, self.luck = user, started, random.Random(user)
+        self.finished = False
+        self.did: Counter[str] = Counter()
+
+    def step(self, database: Database, project: int) -> None:
+        """Take one task and do something with it."""
+        task = database.write(lambda s: next_assignment(s, project, self.user, self.now))
+        if task is None:
+            self.finished = database.read(lambda s: why_nothing(s, project, self.user)) == "finished"
+            self.now += AWAY  # others hold what is left: wait until their leases end
+            return
+        drawn = self.luck.random()
+        if drawn < WALKS_AWAY:
+            self.did["walked away"] += 1
+            self.now += AWAY
+        elif drawn < WALKS_AWAY + BREAKS:
+            self.did["connection lost"] += 1
+        else:
+            self._answer(database, task)
+
+    def _answer(self, database: Database, task: Assignment) -> None:
+        if self.luck.random() < LATE:
+            self.did["late"] += 1
+            self.now += AWAY
+        keys = [key for key, _ in task.displayed]
+        self.luck.shuffle(keys)
+        sent = Submission(
+            task_id=task.task_id,
+            user_id=self.user,
+            client_uuid=uuid.UUID(int=self.luck.getrandbits(128)).hex,
+            based_on=task.revision,
+            state="submitted",
+            answer=Answer(ranks={key: rank for rank, key in enumerate(keys, start=1)}),
+            active_ms=20_000,
+        )
+        for _ in range(2 if self.luck.random() < TWICE else 1):
+            try:
+                receipt = database.write(lambda s: store_answer(s, sent, self.now))
+            except Conflict:
+                self.did["conflict"] += 1
+                return
+            self.did["answer" if receipt.created else "sent twice"] += 1
+            self.did["surplus"] += receipt.created and receipt.surplus
+
+
+def work(url: str, project: int, users: list[int]) -> dict[str, int]:
+    """Label until nothing is left for anybody of this process; each labeler is a thread, so that what they send meets."""
+    database, started = Database.open(url), datetime.now(UTC)
+    crowd = [Labeler(user, started) for user in users]
+
+    def label(one: Labeler) -> None:
+        while not one.finished:
+            one.step(database, project)
+
+    with ThreadPoolExecutor(len(crowd)) as pool:
+        list(pool.map(label, crowd))
+    database.close()
+    return dict(sum((each.did for each in crowd), Counter()))
+
+
+def run(kind: str, num_tasks: int, num_labelers: int, num_processes: int, folder: Path) -> dict[str, Any]:
+    """Let everybody work, and count."""
+    with sites.fresh(kind, folder) as url:
+        people = sites.furnish(url, num_tasks=num_tasks, num_labelers=num_labelers, overlap=OVERLAP)
+        database = Database.open(url)
+        users = database.read(lambda s: [each.user_id for each in accounts.people(s) if each.role == "labeler"])
+        started = time.monotonic()
+        command = [sys.executable, __file__, kind, "--url", url, "--project", str(people.project)]
+        running = [
+            subprocess.Popen(
+                [*command, "--users", *map(str, users[at::num_processes])],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=sites.environment(),
+            )
+            for at in range(num_processes)
+        ]
+        said = [process.communicate()[0] for process in running]
+        took = time.monotonic() - started
+        assert all(process.returncode == 0 for process in running), "a process of labelers failed"
+        # A late answer takes a place that was given back the next time somebody asks.
+        database.write(lambda s: next_assignment(s, people.project, users[0], datetime.now(UTC) + timedelta(days=1)))
+        counted = database.read(lambda s: _counted(s, people.project))
+        database.close()
+    did: Counter[str] = sum((Counter(json.loads(text)) for text in said), Counter())
+    return {"seconds": took, "did": dict(did), **counted}
+
+
+def _counted(s: Session, project: int) -> dict[str, Any]:
+    """Return task counts by how many distinct labelers' answers count, and answers that are there twice."""
+    counted = s.execute(
+        select(Response.task_id, Response.user_id)
+        .join(Lease, (Lease.task_id == Response.task_id) & (Lease.user_id == Response.user_id))
+        .where(Response.project_id == project, Response.state == "submitted", Lease.state == "submitted")
+    ).all()
+    labelers = Counter(task for task, _ in {tuple(row) for row in counted})
+    return {
+        "tasks_by_labelers": {str(k): v for k, v in sorted(Counter(labelers.values()).items())},
+        "duplicates": len(counted) - len({tuple(row) for row in counted}),
+    }
+
+
+def main() -> None:
+    """Print what was counted, as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database", choices=sites.DATABASES)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--labelers", type=int, default=50)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--project", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--users", type=int, nargs="*", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.url:
+        print(json.dumps(work(args.url, args.project, args.users)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(run(args.database, args.tasks, args.labelers, args.processes, Path(folder))))
+
+
+if __name__ == "__main__":
+    main()
