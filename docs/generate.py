@@ -97,7 +97,7 @@ def commands_page() -> str:
     from heedful.apps.cli import app
 
     group = typer.main.get_command(app)
-    commands = {name: command for name, command in group.commands.items() if not command.hidden}
+    commands = dict(_with_subcommands(group.commands))
     alone = {name: command for name, command in commands.items() if any("--input" in p.opts for p in command.params)}
     rows = [
         (f"[`heed {name}`](#{_place(name, alone)})", _sentence(_first_line(c.help))) for name, c in commands.items()
@@ -116,6 +116,14 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
+def _with_subcommands(commands: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, command in commands.items():
+        if not command.hidden:
+            yield name, command
+            inner = getattr(command, "commands", {})
+            yield from ((f"{name} {part}", each) for part, each in inner.items() if not each.hidden)
+
+
 def _command(name: str, command: Any, about: str) -> Iterator[str]:
     yield f"## heed {name}\n"
     yield f"```\nheed {name}{_usage(command)}\n```\n"
@@ -126,7 +134,7 @@ def _command(name: str, command: Any, about: str) -> Iterator[str]:
 
 
 def _place(name: str, alone: Mapping[str, Any]) -> str:
-    return "heed-stage" if name in alone else f"heed-{name}"
+    return "heed-stage" if name in alone else f"heed-{name.replace(' ', '-')}"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -91,13 +91,20 @@ class HealthError(HeedError):
 
 
 class WaitingForPeople(HeedError):  # noqa: N818  # waiting is not an error
-    """A stage waits for labels; `address` is where people give them. Not a failure."""
+    """A stage waits for labels. Not a failure: the same command goes on afterwards.
+
+    Args:
+        message: what is missing, and how to go on.
+        address: where people give it; from a stage, which knows of no site, only the path on one.
+        round: what the runner needs to let people in (`feedback.rounds.Round`).
+    """
 
     exit_code = 0
 
-    def __init__(self, message: str, *, address: str) -> None:
+    def __init__(self, message: str, *, address: str, round: object = None) -> None:
         super().__init__(message)
         self.address = address
+        self.round = round
 
 
 class StoreUnavailable(HeedError):  # noqa: N818  # what it says is the store's state, and that trying again may help

@@ -26,6 +26,13 @@ def run(
     tracker: Annotated[
         str | None, typer.Option(metavar="NAME", help="Draw curves with tensorboard or wandb too; changes no number.")
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Whether to serve the labeling site while people's answers are missing."),
+    ] = True,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="That site's port; 8400, or a free one, by default.")
+    ] = None,
 ) -> None:
     """Run a recipe; what is complete is skipped, what was interrupted goes on."""
     from heedful.apps import runner
@@ -37,9 +44,9 @@ def run(
         return
     try:
         if several is None:
-            runs = [runner.run(loaded, until=until, out=out, tracker=tracker)]
+            runs = [runner.run(loaded, until=until, out=out, tracker=tracker, wait=wait, port=port)]
         else:
-            runs = runner.run_seeds(loaded, several, until=until, out=out, tracker=tracker)
+            runs = runner.run_seeds(loaded, several, until=until, out=out, tracker=tracker, wait=wait, port=port)
     except KeyboardInterrupt:
         stopped()
     _show_runs(runs)

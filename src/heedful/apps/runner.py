@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from heedful.apps.attending import Door, attend
 from heedful.apps.planning import Job, Planned, complete, identity, inputs_of, jobs, plan, single_job, with_seed
 from heedful.apps.run_folder import RunFolder
 from heedful.apps.shipped import find
 from heedful.engines.progress import say
 from heedful.engines.seeding import num_threads, pin
 from heedful.engines.tracking import tracked_by
-from heedful.errors import ArtifactError
+from heedful.errors import ArtifactError, WaitingForPeople
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.recipes import Recipe
 from heedful.stages import STAGES
@@ -67,6 +68,8 @@ def run(
     until: str | None = None,
     out: Path | str | None = None,
     tracker: str | None = None,
+    wait: bool = True,
+    port: int | None = None,
 ) -> Run:
     """Run a recipe; what is complete is skipped, what was interrupted goes on.
 
@@ -77,14 +80,17 @@ def run(
         out: the run's folder, by default `runs/<name>`; artifacts go to `artifacts` beside it.
         tracker: "tensorboard" or "wandb" draw curves of what is trained now, beside metrics.jsonl; by default what
             HEED_TRACKER says. It changes no number and makes nothing run again.
+        wait: whether a stage that needs people's answers is waited for, with the labeling site open meanwhile.
+        port: of that site; by default 8400, or a free one where that is taken.
 
     Raises:
+        WaitingForPeople: `wait` is False, and answers are missing.
         HeedError: what a person can put right, in one line.
     """
     recipe = load(recipe, set)
     folder, store = _places(recipe, out)
     with tracked_by(tracker):
-        return _run(recipe, folder, store, until)
+        return _run(recipe, folder, store, until, Door(wait, port))
 
 
 def run_seeds(
@@ -95,12 +101,15 @@ def run_seeds(
     until: str | None = None,
     out: Path | str | None = None,
     tracker: str | None = None,
+    wait: bool = True,
+    port: int | None = None,
 ) -> list[Run]:
     """Run a recipe once per seed, into `<out>/seed-N`; all share one store. The rest is as in `run`."""
     recipe = load(recipe, set)
     folder, store = _places(recipe, out)
+    door = Door(wait, port)
     with tracked_by(tracker):
-        return [_run(with_seed(recipe, seed), folder / f"seed-{seed}", store, until) for seed in seeds]
+        return [_run(with_seed(recipe, seed), folder / f"seed-{seed}", store, until, door) for seed in seeds]
 
 
 def dry_run(
@@ -131,8 +140,10 @@ def load(recipe: Recipe | Path | str, overrides: Mapping[str, Any] | None = None
     return Recipe.load(find(recipe) if isinstance(recipe, str) else recipe, overrides, stages=STAGES)
 
 
-def run_job(job: Job, inputs: Mapping[str, Artifact], store: Path, base: Path) -> tuple[Artifact, State]:
-    """Return the job's artifact, made now or long ago."""
+def run_job(
+    job: Job, inputs: Mapping[str, Artifact], store: Path, base: Path, door: Door | None = None
+) -> tuple[Artifact, State]:
+    """Return the job's artifact, made now or long ago; `door` is how people come in where the stage waits for them."""
     who = identity(job, inputs, base)
     finished = _complete_or_set_aside(store, who.digest)
     if finished is not None:
@@ -145,7 +156,7 @@ def run_job(job: Job, inputs: Mapping[str, Artifact], store: Path, base: Path) -
             return finished, "skip"
         if job.verb.uses_torch:
             pin(threads)
-        return _work(job, inputs, workspace), "run"
+        return _work(job, inputs, workspace, door or Door()), "run"
 
 
 def run_stage(
@@ -156,6 +167,8 @@ def run_stage(
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     base: Path | str | None = None,
+    wait: bool = True,
+    port: int | None = None,
 ) -> StepResult:
     """Run one stage outside any recipe, as `heed STAGE` does.
 
@@ -166,24 +179,27 @@ def run_stage(
         settings: the stage's settings, tables as dicts.
         seed: every random draw derives from it.
         base: where relative paths in settings start; by default the working folder.
+        wait: as in `run`.
+        port: as in `run`.
 
     Raises:
         HeedError: what a person can put right, in one line.
     """
     given = {role: [Artifact.open(path)] for role, path in (inputs or {}).items()}
     job, found = single_job(stage, settings or {}, given, seed, place=stage)
-    return single(job, found, Path(out), Path(base) if base is not None else Path.cwd())
+    return single(job, found, Path(out), Path(base) if base is not None else Path.cwd(), Door(wait, port))
 
 
-def single(job: Job, inputs: Mapping[str, Artifact], out: Path, base: Path) -> StepResult:
+def single(job: Job, inputs: Mapping[str, Artifact], out: Path, base: Path, door: Door | None = None) -> StepResult:
     """Run one stage outside any recipe; `out` becomes a link to its artifact in `artifacts` beside it."""
     started = time.perf_counter()
-    artifact, state = run_job(job, inputs, out.absolute().parent / "artifacts", base)
+    artifact, state = run_job(job, inputs, out.absolute().parent / "artifacts", base, door)
+    _tell_news(job, artifact, state, base, "")
     RunFolder(out.absolute().parent).link(out.name, artifact)
     return StepResult(job.step.name, state, time.perf_counter() - started, artifact)
 
 
-def _run(recipe: Recipe, path: Path, store: Path, until: str | None) -> Run:
+def _run(recipe: Recipe, path: Path, store: Path, until: str | None, door: Door) -> Run:
     todo = jobs(recipe, until=until)
     folder = RunFolder(path)
     folder.begin(recipe)
@@ -191,7 +207,9 @@ def _run(recipe: Recipe, path: Path, store: Path, until: str | None) -> Run:
     results = []
     for job in todo:
         started = time.perf_counter()
-        artifact, state = run_job(job, inputs_of(job.step, finished, job.verb), store, recipe.path.parent)
+        inputs = inputs_of(job.step, finished, job.verb)
+        artifact, state = run_job(job, inputs, store, recipe.path.parent, door)
+        _tell_news(job, artifact, state, recipe.path.parent, f"{job.step.name}.")
         finished[job.step.name] = artifact
         folder.link(job.step.name, artifact)
         if state == "run":
@@ -201,12 +219,26 @@ def _run(recipe: Recipe, path: Path, store: Path, until: str | None) -> Run:
     return Run(path, tuple(results), folder.report)
 
 
-def _work(job: Job, inputs: Mapping[str, Artifact], workspace: Workspace) -> Artifact:
+def _tell_news(job: Job, artifact: Artifact, state: State, base: Path, place: str) -> None:
+    """Say what has come in from outside since the artifact was made; `place` is what its settings begin with in `--set`."""
+    news = job.verb.news(job.config, artifact, base, place) if state == "skip" and job.verb.news else None
+    if news is not None:
+        say(f"{job.step.name}: {news}")
+
+
+def _work(job: Job, inputs: Mapping[str, Artifact], workspace: Workspace, door: Door) -> Artifact:
     say(f"{job.step.name}: {job.verb.summary}")
     workspace.begin()
-    started = time.perf_counter()
-    artifact = job.verb.run(job.config, inputs, workspace, seed=job.seed)
-    seconds = time.perf_counter() - started
+    seconds = 0.0
+    artifact = None
+    while artifact is None:
+        started = time.perf_counter()
+        try:
+            artifact = job.verb.run(job.config, inputs, workspace, seed=job.seed)
+            seconds += time.perf_counter() - started
+        except WaitingForPeople as waiting:
+            seconds += time.perf_counter() - started
+            seconds += attend(waiting, door, job.step.name)
     workspace.time({"stage": job.verb.name, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
     return artifact
 

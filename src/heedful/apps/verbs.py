@@ -35,6 +35,7 @@ class Verb:
         run: does the work.
         external: digests of what it reads from outside; None where it reads nothing.
         check: refuses settings and inputs that do not go together; None where any do.
+        news: what has come in from outside since an artifact was made, in words; None where nothing ever does.
         uses_torch: False where running it needs no torch.
     """
 
@@ -46,6 +47,7 @@ class Verb:
     run: Callable[..., Artifact]
     external: Callable[[Any, Path], dict[str, str]] | None
     check: Callable[[Any, Collection[str]], None] | None
+    news: Callable[[Any, Artifact, Path, str], str | None] | None
     uses_torch: bool
 
 
@@ -64,6 +66,7 @@ def load_verb(name: str) -> Verb:
         run=module.run,
         external=getattr(module, "external", None),
         check=getattr(module, "check", None),
+        news=getattr(module, "news", None),
         uses_torch=getattr(module, "USES_TORCH", True),
     )
 

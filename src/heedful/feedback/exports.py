@@ -3,12 +3,34 @@ votes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from heedful.errors import DataError
 from heedful.feedback.quality import weak_order
 from heedful.numerics.rankings import PairCounts, WeakOrder, count_pairs, kemeny_consensus, ranking_pairs
 from heedful.records.types import Consensus, Preference, Ranking
+
+RULING = "ruling"
+"""Source and labeler of what a manager decided about a task: no labeler's answer, and it stands in place of all of them."""
+
+
+def split_rulings(rankings: Iterable[Ranking]) -> tuple[list[Ranking], dict[str, Ranking]]:
+    """Return what labelers answered, and task to ruling.
+
+    Raises:
+        DataError: two rulings on one task.
+    """
+    answers: list[Ranking] = []
+    ruled: dict[str, Ranking] = {}
+    for ranking in rankings:
+        if ranking.source != RULING:
+            answers.append(ranking)
+        elif ranking.task_id in ruled:
+            raise DataError(f"task '{ranking.task_id}' has two rulings; keep the one in force", field="source")
+        else:
+            ruled[ranking.task_id] = ranking
+    return answers, ruled
 
 
 def consensus_of(answers: Sequence[Ranking]) -> Consensus:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Boolean, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.answers import Answer, current
@@ -75,8 +75,10 @@ _WAITING = (
     .where(Lease.project_id == bindparam("project"), Lease.state == "surplus", Task.missing > 0)
     .order_by(Lease.task_id, Lease.user_id)
 )
-_ANY_FIRST = select(_BEGUN.exists(), _PRACTICE.exists(), _WAITING.exists())
-"""Whether there is anything of what comes before a new task: mostly there is not, and that is one question instead of three."""
+_ANY_FIRST = select(_BEGUN.exists(), _PRACTICE.exists(), bindparam("counts_late", type_=Boolean()) | _WAITING.exists())
+"""Whether there is anything of what comes before a new task: mostly there is not, and that is one question instead of three.
+
+Late answers are not looked for where there is gold (`_fresh` says why)."""
 _ANSWERED = select(func.count()).where(
     *_IN_PROJECT, Lease.state.in_(("submitted", "surplus")), Lease.task_id != bindparam("task")
 )
@@ -114,14 +116,18 @@ def next_assignment(
     member = lock_member(s, project_id, user_id)
     if member is None or member.state != "active":
         return None
-    about = {"project": project_id, "user": user_id, "besides": besides or 0}
+    counts_late = s.get_one(Project, project_id).gold_share > 0
+    about = {"project": project_id, "user": user_id, "besides": besides or 0, "counts_late": counts_late}
     begun, practice, late = s.execute(_ANY_FIRST, about).one()
     lease = (_begun(s, project_id, user_id, now, besides) if begun else None) or (
         _practice(s, project_id, user_id, now) if practice else None
     )
     if lease is None:
-        lease = _probe(s, project_id, user_id, now) or _fresh(s, project_id, user_id, now, late=late)
-        lease = lease or _skipped(s, project_id, user_id, now)
+        lease = (
+            _probe(s, project_id, user_id, now)
+            or _fresh(s, project_id, user_id, now, late=late)
+            or _skipped(s, project_id, user_id, now)
+        )
     return None if lease is None else _assignment(s, lease)
 
 
@@ -203,7 +209,7 @@ def _probe(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | 
 
 
 def _fresh(s: Session, project_id: int, user_id: int, now: datetime, *, late: bool) -> Lease | None:
-    """Lease a task with room that the labeler has not had; `late` says that there are late answers to tasks with room.
+    """Lease a task with room that the labeler has not had; `late` says that there may be late answers to be counted before.
 
     Where gold has places of its own it comes last, and only then are late answers counted: those to gold items are many, and to go
     through them with every task would take longer than all the rest.

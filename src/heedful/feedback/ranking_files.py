@@ -1,27 +1,33 @@
-"""Rankings made elsewhere: JSON Lines or CSV, checked against the completions they rank.
+"""Rankings made elsewhere: JSON Lines, JSON or CSV, checked against the completions they rank.
 
 JSON Lines: one answer per line, `labeler` and `ranking` (groups of completion ids, best first) at least; `fails`,
 `displayed_order`, `created`, `seconds` and `source` where known. Without `task_id`, the completions of one prompt are
 one task. A `Ranking` record as Heedful writes it is such a line.
 CSV: one completion of one answer per line, columns `task_id`, `labeler`, `completion_id` and `rank` (1 = best, the same
 number = a tie, F = fails).
+Argilla and Label Studio: JSON as they export it, a list or one object per line (`foreign_rankings`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict
 
 from heedful.errors import DataError
+from heedful.feedback.foreign_rankings import Completions, ForeignAnswer, argilla_answers, label_studio_answers
 from heedful.records.jsonl import iter_rows, to_record
 from heedful.records.sources import column, read_file
 from heedful.records.types import Completion, Ranking, Record
 
+Format = Literal["auto", "heedful", "argilla", "label_studio"]
+"""Whose file it is; `auto` tells by the first row."""
 JSON_FIELDS = ("labeler", "ranking")
+_PEEK = 4096
+"""Bytes in which a file's first character is looked for."""
 CSV_COLUMNS = ("task_id", "labeler", "completion_id", "rank")
 
 
@@ -57,8 +63,16 @@ class _Place(NamedTuple):
         return DataError(problem, path=self.path, line=line, field=field or self.field, fix=fix)
 
 
-def read_rankings(path: Path, completions: Sequence[Completion], *, criterion: str) -> list[Ranking]:
-    """Return the answers of a file, `.csv` or JSON Lines, in the file's order.
+def read_rankings(
+    path: Path, completions: Sequence[Completion], *, criterion: str, format: Format = "auto"
+) -> list[Ranking]:
+    """Return the answers of a file, in the file's order.
+
+    Args:
+        path: the file.
+        completions: what may be ranked.
+        criterion: what the answers are about.
+        format: whose file it is.
 
     Raises:
         DataError: the file is absent, empty, not UTF-8 or lacks a column; an answer names an unknown completion, the
@@ -67,7 +81,7 @@ def read_rankings(path: Path, completions: Sequence[Completion], *, criterion: s
             different completions. Each with file, line and field.
     """
     known = {completion.id: completion for completion in completions}
-    rows = _csv_answers(path) if path.suffix.lower() == ".csv" else _json_answers(path)
+    rows = _answers(path, completions, format)
     tasks: dict[str, set[str]] = {}
     seen: set[tuple[str, str]] = set()
     found = []
@@ -141,13 +155,51 @@ def _check_task(answer: Answer, known: Mapping[str, Completion], place: _Place, 
         raise place.error(problem, "give the prompt's id, or a name that is no prompt's", field="task_id")
 
 
-def _json_answers(path: Path) -> Iterator[tuple[Answer, _Place]]:
-    for line, row in iter_rows(path):
+def _answers(path: Path, completions: Sequence[Completion], format: Format) -> Iterator[tuple[Answer, _Place]]:
+    if path.suffix.lower() == ".csv" and format in ("auto", "heedful"):
+        return _csv_answers(path)
+    rows: Iterator[tuple[int, Mapping[str, Any]]] = read_file(path, "json") if _is_list(path) else iter_rows(path)
+    first = next(rows, None)
+    if format == "auto":
+        format = "heedful" if first is None else format_of(first[1])
+    every = chain([] if first is None else [first], rows)
+    match format:
+        case "argilla":
+            return _foreign(argilla_answers(every, path, Completions(completions)), path)
+        case "label_studio":
+            return _foreign(label_studio_answers(every, path, Completions(completions)), path)
+    return _json_answers(every, path)
+
+
+def format_of(row: Mapping[str, Any]) -> Format:
+    """Return whose a row of JSON is."""
+    if "annotations" in row and "data" in row:
+        return "label_studio"
+    return "argilla" if "responses" in row and "fields" in row else "heedful"
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a .json file holds one list, and not one object per line."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(_PEEK).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _foreign(found: Iterable[ForeignAnswer], path: Path) -> Iterator[tuple[Answer, _Place]]:
+    for one in found:
+        known = {"created": one.created, "seconds": one.seconds}
+        answer = Answer(labeler=one.labeler, ranking=one.ranking, fails=one.fails, **known)
+        yield answer, _Place(path, one.line, one.field)
+
+
+def _json_answers(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[tuple[Answer, _Place]]:
+    for line, row in rows:
         for field in JSON_FIELDS:
             if field not in row:
                 fix = "an answer needs labeler and ranking (groups of completion ids, best first)"
                 raise DataError("missing", path=path, line=line, field=field, fix=fix)
-        yield to_record(row, Answer, path=path, line=line), _Place(path, line, "ranking")
+        yield to_record(dict(row), Answer, path=path, line=line), _Place(path, line, "ranking")
 
 
 def _csv_answers(path: Path) -> Iterator[tuple[Answer, _Place]]:

@@ -18,7 +18,9 @@ from pydantic import JsonValue
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
+from heedful.errors import DataError
 from heedful.feedback.answer_rules import Answer
+from heedful.feedback.exports import RULING as RULING
 from heedful.feedback.projects import COUNTED, Project, project
 from heedful.feedback.quality import weak_order
 from heedful.feedback.rulings import rulings
@@ -29,8 +31,6 @@ from heedful.records.types import Demonstration, LabeledText, Meta, Prompt, Rank
 
 SOURCE = "labelers"
 """What records say of where they are from."""
-RULING = "ruling"
-"""What they say where a manager decided: it stands in place of the consensus."""
 _AT_ONCE = 200
 """Tasks that are read together."""
 _FORMULA = re.compile(r"[\s\x00-\x20]*[=+\-@＝＋－＠]|[\x00-\x1f]")
@@ -48,6 +48,7 @@ class _Given:
     answer: Answer
     row: Response
     surplus: bool
+    excluded: bool
 
 
 def rankings(
@@ -122,20 +123,47 @@ def unpaired(
     include_excluded: bool = False,
     include_surplus: bool = False,
     every_revision: bool = False,
+    threshold: int | None = None,
 ) -> Iterator[LabeledText]:
-    """Yield one labeled text per thumb; True is up. All of a task are one group, which splits must not tear."""
+    """Yield one labeled text per thumb; True is up. All of a task are one group, which splits must not tear.
+
+    Ratings are labels too where a threshold is given: True at the threshold and on its better side; `meta` keeps the rating.
+
+    Raises:
+        DataError: the threshold does not divide the project's scale.
+    """
     about = project(s, project_id)
+    if threshold is not None:
+        _check_threshold(threshold, about)
     for given in _given(s, about, include_excluded, include_surplus, every_revision):
-        for key, up in sorted(given.answer.thumbs.items()):
+        for key, label, known in _labels(given.answer, about, threshold):
             yield LabeledText(
                 id=f"{_row_id(given, every_revision)}/{key}",
                 prompt=given.prompt,
                 completion=given.completions[key],
-                label=up,
+                label=label,
                 source=SOURCE,
                 group=given.key,
-                meta=_meta(given) | {"labeler": given.labeler, "completion_id": key},
+                meta=_meta(given) | {"labeler": given.labeler, "completion_id": key} | known,
             )
+
+
+def _check_threshold(threshold: int, about: Project) -> None:
+    lowest, highest = about.rating_min, about.rating_max
+    allowed = range(lowest + 1, highest + 1) if about.higher_is_better else range(lowest, highest)
+    if threshold not in allowed:
+        expected = f"expected {allowed[0]} to {allowed[-1]}, so that both labels can come up"
+        raise DataError(f"{threshold} on a scale of {lowest} to {highest}; {expected}", field="threshold")
+
+
+def _labels(answer: Answer, about: Project, threshold: int | None) -> Iterator[tuple[str, bool, Meta]]:
+    """Yield (completion id, label, what else is known)."""
+    for key, up in sorted(answer.thumbs.items()):
+        yield key, up, {}
+    if threshold is not None:
+        for key, rating in sorted(answer.ratings.items()):
+            good = rating >= threshold if about.higher_is_better else rating <= threshold
+            yield key, good, {"rating": rating}
 
 
 def trl_preferences(records: Iterable[Ranking]) -> Iterator[dict[str, JsonValue]]:
@@ -217,19 +245,19 @@ def _given(
     while part := {task.id: task for task in s.scalars(tasks.where(Task.id > last))}:
         last = max(part)
         texts = completions_of(s, list(part))
-        for row, labeler, state in s.execute(answers.where(Response.task_id.in_(part))):
+        for row, labeler, state, member in s.execute(answers.where(Response.task_id.in_(part))):
             task = part[row.task_id]
             answer = Answer.model_validate(row.answer)
-            surplus = state == "surplus"
-            yield _Given(task.key, to_prompt(task.prompt), texts.get(task.id, {}), labeler, answer, row, surplus)
+            left_out = (state == "surplus", member == "excluded")
+            yield _Given(task.key, to_prompt(task.prompt), texts.get(task.id, {}), labeler, answer, row, *left_out)
 
 
 def _answers(
     project_id: int, include_excluded: bool, include_surplus: bool, every_revision: bool
-) -> Select[Response, str, str]:
+) -> Select[Response, str, str, str]:
     states = ("submitted", "surplus") if include_surplus else ("submitted",)
     found = (
-        select(Response, User.name, Lease.state)
+        select(Response, User.name, Lease.state, Membership.state)
         .join(Lease, (Lease.task_id == Response.task_id) & (Lease.user_id == Response.user_id))
         .join(User, User.id == Response.user_id)
         .join(Membership, (Membership.user_id == User.id) & (Membership.project_id == project_id))
@@ -287,7 +315,8 @@ def _meta(given: _Given) -> Meta:
         "wall_seconds": row.wall_ms / 1000,
         "created": row.created.astimezone(UTC).isoformat(),
     }
-    return meta | ({"surplus": True} if given.surplus else {})
+    marks = {"surplus": given.surplus, "excluded": given.excluded}
+    return meta | {name: True for name, marked in marks.items() if marked}
 
 
 def _row_id(given: _Given, every_revision: bool) -> str:

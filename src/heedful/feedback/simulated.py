@@ -29,6 +29,8 @@ from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Ranking
 
 Fault = Literal["reversed", "random", "as_displayed", "length"]
+SIMULATED = "simulated"
+"""The source of a simulated labeler's records."""
 Floats = NDArray[np.float64]
 
 
@@ -73,6 +75,21 @@ class SimulatedTask(NamedTuple):
     completions: tuple[Completion, ...]
     utilities: tuple[float, ...]
     fails: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Simulated people and what they rank.
+
+    Args:
+        tasks: all of them.
+        members: whoever ranks.
+        seed: every draw derives from it.
+    """
+
+    tasks: tuple[SimulatedTask, ...]
+    members: tuple[SimulatedLabeler, ...]
+    seed: int
 
 
 def assign(task_ids: Sequence[str], labelers: Sequence[str], overlap: int, *, seed: int) -> dict[str, tuple[str, ...]]:
@@ -128,6 +145,31 @@ def rank_tasks(
     ]
 
 
+def judge(
+    task: SimulatedTask,
+    member: SimulatedLabeler,
+    *,
+    scale: float,
+    seed: int,
+    shown: Sequence[int] | None = None,
+) -> tuple[WeakOrder[int], tuple[int, ...]]:
+    """Return what the labeler says of a task's completions, by their index, and the order in which they saw them.
+
+    Args:
+        task: what is ranked.
+        member: who ranks.
+        scale: `within_task_deviation` of all tasks.
+        seed: of the panel; what is drawn depends on it, the labeler and the task, and not on the order shown.
+        shown: indices in the order of display; drawn where it is not given.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "panel", member.name, task.task_id))
+    drawn = rng.permutation(len(task.completions)).tolist()
+    order = tuple(drawn if shown is None else shown)
+    seen = _perceive(task, member, order, scale, rng)
+    marked = {i for i, fails in enumerate(task.fails) if fails and member.marks_fails and not member.fault}
+    return _group(dict(enumerate(seen.tolist())), marked, 0.0 if member.fault else member.tie_width), order
+
+
 def within_task_deviation(utilities: Sequence[Sequence[float]]) -> float:
     """Return the pooled standard deviation within tasks (each task around its own mean, Bessel); 1 where nothing
     differs."""
@@ -158,27 +200,23 @@ def agreement_with_utilities(
 
 
 def _answer(task: SimulatedTask, member: SimulatedLabeler, *, scale: float, criterion: str, seed: int) -> Ranking:
-    rng = np.random.default_rng(derive_seed(seed, "panel", member.name, task.task_id))
+    order, shown = judge(task, member, scale=scale, seed=seed)
     ids = [completion.id for completion in task.completions]
-    shown = tuple(ids[i] for i in rng.permutation(len(ids)))
-    seen = _perceive(task, member, shown, scale, rng)
-    marked = {i for i, fails in zip(ids, task.fails, strict=True) if fails and member.marks_fails and not member.fault}
-    order = _group(dict(zip(ids, seen.tolist(), strict=True)), marked, 0.0 if member.fault else member.tie_width)
     return Ranking(
         task_id=task.task_id,
         prompt=task.completions[0].prompt,
         completions={completion.id: completion.completion for completion in task.completions},
-        ranking=order.ranking,
-        fails=order.fails,
+        ranking=tuple(tuple(sorted(ids[i] for i in group)) for group in order.ranking),
+        fails=tuple(sorted(ids[i] for i in order.fails)),
         labeler=member.name,
         criterion=criterion,
-        displayed_order=shown,
-        source="simulated",
+        displayed_order=tuple(ids[i] for i in shown),
+        source=SIMULATED,
     )
 
 
 def _perceive(
-    task: SimulatedTask, member: SimulatedLabeler, shown: Sequence[str], scale: float, rng: np.random.Generator
+    task: SimulatedTask, member: SimulatedLabeler, shown: Sequence[int], scale: float, rng: np.random.Generator
 ) -> Floats:
     """Return how good each completion looks to the labeler."""
     texts = [completion.completion for completion in task.completions]
@@ -193,14 +231,14 @@ def _perceive(
         case "random":
             return noise
         case "as_displayed":
-            return np.array([-float(shown.index(completion.id)) for completion in task.completions])
+            return np.array([-float(shown.index(i)) for i in range(len(texts))])
         case "length":
             return np.array([float(len(text)) for text in texts])
 
 
-def _group(seen: Mapping[str, float], marked: set[str], tie_width: float) -> WeakOrder[str]:
+def _group(seen: Mapping[int, float], marked: set[int], tie_width: float) -> WeakOrder[int]:
     """Return the weak order: best first, a group holds what looks at most `tie_width` worse than its best."""
-    groups: list[list[str]] = []
+    groups: list[list[int]] = []
     for item in sorted(seen.keys() - marked, key=lambda item: (-seen[item], item)):
         if groups and seen[groups[-1][0]] - seen[item] <= tie_width:
             groups[-1].append(item)

@@ -17,6 +17,11 @@ def resolve(text: str, base: Path) -> Path:
     Raises:
         ConfigError: a variable in it is not set.
     """
+    return base / Path(filled_in(text)).expanduser()
+
+
+def filled_in(text: str) -> str:
+    """Return the text with the values of its variables; ConfigError where one is not set."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
@@ -24,4 +29,4 @@ def resolve(text: str, base: Path) -> Path:
             raise ConfigError(f"{text}: the variable {name} is not set; run: export {name}=FOLDER")
         return os.environ[name]
 
-    return base / Path(_VARIABLE.sub(value, text)).expanduser()
+    return _VARIABLE.sub(value, text)

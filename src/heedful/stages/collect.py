@@ -1,4 +1,4 @@
-"""collect: rankings of the completions, from a file made elsewhere or from a panel of simulated labelers."""
+"""collect: rankings of the completions by people, by a panel of simulated labelers, or from a file made elsewhere."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from heedful.errors import ConfigError, DataError
+from heedful.feedback.exports import split_rulings
 from heedful.feedback.quality import answers_by_task, by_task
-from heedful.feedback.ranking_files import read_rankings
-from heedful.feedback.simulated import Fault, SimulatedLabeler, SimulatedTask, agreement_with_utilities, rank_tasks
+from heedful.feedback.ranking_files import Format, read_rankings
+from heedful.feedback.simulated import Fault, Panel, SimulatedLabeler, SimulatedTask, agreement_with_utilities
 from heedful.numerics.agreement import team_agreement
 from heedful.numerics.rankings import MAX_ITEMS
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_file
-from heedful.records.paths import resolve
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Ranking
+from heedful.stages.asking import PeopleGroup, check_people, existing, from_panel, from_people, newer_answers
 from heedful.stages.groups import check_world
 from heedful.stages.spec import InputSpec, StageConfig
 
 if TYPE_CHECKING:
     from heedful.worlds import World
 
-VERSION = 1
+VERSION = 2
 USES_TORCH = False
 INPUTS = {"completions": InputSpec(stages=("sample",))}
 
@@ -34,8 +35,8 @@ INPUTS = {"completions": InputSpec(stages=("sample",))}
 class PanelMember(StageConfig):
     """One simulated labeler."""
 
-    name: str = Field(min_length=1)
-    """As it appears in the records."""
+    name: str = Field(min_length=1, max_length=80)
+    """As it appears in the records; up to 80 characters."""
     noise: float = Field(default=0.87, ge=0)
     """What the labeler adds to a completion's utility, in standard deviations of utility within a task; 0.87 gives about
     72 % agreement between two careful labelers where utilities are normal."""
@@ -48,64 +49,90 @@ class PanelMember(StageConfig):
 
 
 class Config(StageConfig):
-    """Settings of `collect`. Give either `rankings`, or `panel` and `world`."""
+    """Settings of `collect`. Give `people`, or `panel` and `world`, or `rankings`."""
 
-    criterion: str = Field(min_length=1)
-    """What "better" means, as labelers read it."""
+    criterion: str = Field(min_length=1, max_length=500)
+    """What "better" means, as labelers read it; up to 500 characters."""
     rankings: str | None = None
-    """A file of rankings: JSON Lines or CSV, relative to the recipe; $NAME and ~ are expanded."""
+    """A file of rankings: JSON Lines, JSON or CSV, relative to the recipe; $NAME and ~ are expanded."""
+    format: Format = "auto"
+    """Whose file it is: `heedful`, `argilla` (records as JSON) or `label_studio` (JSON); `auto` looks."""
     panel: tuple[PanelMember, ...] = ()
-    """Simulated labelers."""
+    """Simulated labelers; they answer on the labeling site, as people do."""
     world: str | None = None
     """The generated world whose gold utility the simulated labelers see."""
-    overlap: int = Field(default=3, ge=1)
+    people: PeopleGroup | None = None
+    """People answer on the labeling site; `[collect.people]` alone takes all defaults."""
+    overlap: int = Field(default=3, ge=1, le=100)
     """Answers per task, in labelers; from 3 on it can be said who of those who disagree is off."""
 
 
 def check(config: Config, roles: Collection[str]) -> None:
     """Raise ConfigError unless the rankings have one source."""
-    if (config.rankings is None) == (not config.panel):
-        raise ConfigError("rankings: they come from one source; give either `rankings` (a file) or `panel`")
+    given = [config.rankings is not None, bool(config.panel), config.people is not None]
+    if sum(given) != 1:
+        raise ConfigError("rankings: they come from one source; give `people`, `panel`, or `rankings` (a file)")
     if config.panel and config.world is None:
         raise ConfigError("world: it is not set; a panel needs a generated world, such as world = 'household'")
-    if config.rankings is not None and config.world is not None:
-        raise ConfigError("world: it is for a panel only; take it out, or give `panel` in place of `rankings`")
+    if not config.panel and config.world is not None:
+        raise ConfigError("world: it is for a panel only; take it out, or give `panel` in place of the other source")
+    if config.rankings is None and config.format != "auto":
+        raise ConfigError("format: it is for a file only; take it out, or give `rankings`")
     if config.world is not None:
         check_world(config.world)
+    for member in config.panel:
+        if not member.name.isprintable() or member.name != member.name.strip():
+            raise ConfigError("panel: a name needs printable characters, with no blank at either end")
+    if config.people is not None:
+        check_people(config.people)
 
 
 def external(config: Config, base: Path) -> dict[str, str]:
-    """Return the digest of the rankings file, or the version of the world."""
+    """Return the digest of the rankings file or of the instructions, or the version of the world."""
     if config.rankings is not None:
-        return {"rankings": sha256_file(_rankings_path(config.rankings, base))}
-    return {"world": f"{config.world} {_world(config).version}"}
+        return {"rankings": sha256_file(existing(config.rankings, base))}
+    if config.people is None:
+        return {"world": f"{config.world} {_world(config).version}"}
+    text = config.people.instructions
+    return {} if text is None else {"instructions": sha256_file(existing(text, base))}
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
-    """Write `rankings.jsonl` and `labelers.json` (planted faults, who is careful, agreement)."""
-    completions = inputs["completions"].records("completions", Completion)
+    """Write `rankings.jsonl` and `labelers.json` (planted faults, who is careful, agreement).
+
+    Raises:
+        WaitingForPeople: answers are missing; once they are there, the same call goes on.
+    """
+    source = inputs["completions"]
+    completions = source.records("completions", Completion)
+    about: dict[str, JsonValue] = {"planted": {}, "careful": [], "agreement_with_gold": None}
+    facts: dict[str, JsonValue] = {}
     if config.rankings is not None:
-        path = _rankings_path(config.rankings, out.base)
-        rankings = read_rankings(path, completions, criterion=config.criterion)
-        about: dict[str, JsonValue] = {"planted": {}, "careful": [], "agreement_with_gold": None}
+        path = existing(config.rankings, out.base)
+        rankings = read_rankings(path, completions, criterion=config.criterion, format=config.format)
+    elif config.people is not None:
+        _check_sizes(completions, 2 if config.people.mode == "pairwise" else MAX_ITEMS)
+        rankings, facts = from_people(
+            config.people, config.criterion, config.overlap, completions, source.content_digest, out
+        )
     else:
         tasks = _tasks(completions, _world(config))
-        panel = [SimulatedLabeler(**dict(member)) for member in config.panel]
-        panel_seed = derive_seed(seed, "collect")
-        rankings = rank_tasks(tasks, panel, overlap=config.overlap, criterion=config.criterion, seed=panel_seed)
-        about = _about_panel(panel, tasks, rankings, panel_seed)
-    about |= {"agreement": _agreement(rankings, seed), "labelers": [*sorted({r.labeler for r in rankings})]}
+        members = tuple(SimulatedLabeler(**dict(member)) for member in config.panel)
+        panel = Panel(tuple(tasks), members, derive_seed(seed, "collect"))
+        rankings = from_panel(panel, config.criterion, config.overlap, out)
+        about = _about_panel(panel, rankings)
+    answers, _ = split_rulings(rankings)
+    labelers = sorted({ranking.labeler for ranking in answers})
+    about |= {"agreement": _agreement(answers, seed), "labelers": [*labelers]}
     out.write("rankings", rankings)
     out.write_json("labelers.json", about)
-    counts: dict[str, JsonValue] = {"rankings": len(rankings), "tasks": len({r.task_id for r in rankings})}
-    return out.finish(metrics={**counts, "labelers": len({r.labeler for r in rankings})})
+    counts: dict[str, JsonValue] = {"rankings": len(answers), "tasks": len({r.task_id for r in rankings})}
+    return out.finish(metrics={**counts, "labelers": len(labelers)}, facts=facts)
 
 
-def _rankings_path(text: str, base: Path) -> Path:
-    path = resolve(text, base)
-    if not path.is_file():
-        raise DataError("no such file", path=path, fix="check the path (relative ones start at the recipe's folder)")
-    return path
+def news(config: Config, artifact: Artifact, base: Path, place: str) -> str | None:
+    """Return what people have answered since the artifact was made; None where nothing is new, or nobody was asked."""
+    return None if config.people is None else newer_answers(config.people, artifact, base, place)
 
 
 def _world(config: Config) -> World:
@@ -115,18 +142,7 @@ def _world(config: Config) -> World:
 
 
 def _tasks(completions: Sequence[Completion], world: World) -> list[SimulatedTask]:
-    """Return one task per prompt, in order of appearance, with gold's utilities.
-
-    Raises:
-        DataError: a prompt with one completion, or with more than a consensus takes.
-    """
-    groups: dict[str, list[Completion]] = defaultdict(list)
-    for completion in completions:
-        groups[completion.prompt_id].append(completion)
-    for prompt_id, group in groups.items():
-        if not 2 <= len(group) <= MAX_ITEMS:
-            problem = f"prompt '{prompt_id}' has {len(group)} completions; a ranking takes 2 to {MAX_ITEMS}"
-            raise DataError(problem, field="completions", fix="set sample.num_completions accordingly")
+    """Return one task per prompt, in order of appearance, with gold's utilities."""
     return [
         SimulatedTask(
             task_id=prompt_id,
@@ -134,27 +150,38 @@ def _tasks(completions: Sequence[Completion], world: World) -> list[SimulatedTas
             utilities=tuple(world.utility(one.prompt, one.completion) for one in group),
             fails=tuple(world.is_fail(one.prompt, one.completion) for one in group),
         )
-        for prompt_id, group in groups.items()
+        for prompt_id, group in _check_sizes(completions, MAX_ITEMS).items()
     ]
 
 
-def _about_panel(
-    panel: Sequence[SimulatedLabeler], tasks: Sequence[SimulatedTask], rankings: Sequence[Ranking], seed: int
-) -> dict[str, JsonValue]:
+def _check_sizes(completions: Sequence[Completion], most: int) -> dict[str, list[Completion]]:
+    """Return the completions by prompt; DataError for a prompt with one, or with more than can be compared."""
+    groups: dict[str, list[Completion]] = defaultdict(list)
+    for completion in completions:
+        groups[completion.prompt_id].append(completion)
+    for prompt_id, group in groups.items():
+        if not 2 <= len(group) <= most:
+            wanted = f"a ranking takes 2 to {most}" if most > 2 else "a pair takes 2"
+            problem = f"prompt '{prompt_id}' has {len(group)} completions; {wanted}"
+            raise DataError(problem, field="completions", fix="set sample.num_completions accordingly")
+    return groups
+
+
+def _about_panel(panel: Panel, rankings: Sequence[Ranking]) -> dict[str, JsonValue]:
     """Return who is planted, who is careful, and how well the careful ones agree with gold and with each other."""
-    careful = [member.name for member in panel if member.fault is None]
+    careful = [member.name for member in panel.members if member.fault is None]
     theirs = [ranking for ranking in rankings if ranking.labeler in careful]
     utilities = {
         completion.id: utility
-        for task in tasks
+        for task in panel.tasks
         for completion, utility in zip(task.completions, task.utilities, strict=True)
     }
-    gold = agreement_with_utilities(theirs, utilities, seed=seed)
+    gold = agreement_with_utilities(theirs, utilities, seed=panel.seed)
     return {
-        "planted": {member.name: member.fault for member in panel if member.fault is not None},
+        "planted": {member.name: member.fault for member in panel.members if member.fault is not None},
         "careful": [*careful],
         "agreement_with_gold": gold.figures() if gold else None,
-        "careful_agreement": _agreement(theirs, seed),
+        "careful_agreement": _agreement(theirs, panel.seed),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from heedful.errors import DataError
-from heedful.feedback.exports import consensus_of, preferences_of
+from heedful.feedback.exports import consensus_of, preferences_of, split_rulings
 from heedful.feedback.quality import LabelerReport, answers_by_task, by_task, flag_labelers
 from heedful.numerics.agreement import TaskAnswers, ranking_alpha, team_agreement
 from heedful.records.artifacts import Artifact, Workspace
@@ -44,15 +44,20 @@ class Config(StageConfig):
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
-    """Write `consensus.jsonl`, `train.preferences.jsonl`, `tune.preferences.jsonl` and `labelers.json`."""
-    rankings = inputs["rankings"].records("rankings", Ranking)
+    """Write `consensus.jsonl`, `train.preferences.jsonl`, `tune.preferences.jsonl` and `labelers.json`.
+
+    A ranking whose source is "ruling" decides its task alone.
+    """
+    rankings, ruled = split_rulings(inputs["rankings"].records("rankings", Ranking))
     flag_seed = derive_seed(seed, "consensus", "flags")
     reports = flag_labelers(
         rankings, seed=flag_seed, minimum_tasks=config.minimum_tasks, q=config.q, minimum_gap=config.minimum_gap
     )
     flagged = [report.labeler for report in reports if report.flagged]
     excluded = flagged if config.exclude_flagged else []
-    tasks = by_task(ranking for ranking in rankings if ranking.labeler not in excluded)
+    kept = by_task(ranking for ranking in rankings if ranking.labeler not in excluded)
+    # What a manager decided stands alone; it is no labeler's answer, so agreement and flags never see it.
+    tasks = kept | {task_id: [ruling] for task_id, ruling in ruled.items()}
     found = [consensus_of(answers) for answers in tasks.values()]
     train, tune = _preferences(config, found, tasks, seed=derive_seed(seed, "consensus", "split"))
     out.write("consensus", found)
@@ -68,8 +73,10 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
         "labelers": len(reports),
         "flagged": list(flagged),
         "excluded": list(excluded),
-        **_agreement(answers_by_task(tasks), seed=flag_seed),
+        **_agreement(answers_by_task(kept), seed=flag_seed),
     }
+    if ruled:
+        metrics["rulings"] = len(ruled)
     return out.finish(metrics=metrics, facts={"flagged": list(flagged), "excluded": list(excluded)})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heedful.errors import WaitingForPeople
 from heedful.records.artifacts import Artifact, Identity, Workspace
 from heedful.records.types import Record
 
@@ -23,11 +24,20 @@ def artifact_of(store: Path, stage: str, **files: Sequence[Record]) -> Artifact:
 def run_stage(
     stage: Any, config: Any, inputs: Mapping[str, Artifact], store: Path, *, seed: int = 0, base: Path | None = None
 ) -> Artifact:
-    """Run one stage module as the runner would, in `store`; a workspace that a killed try left is gone on with."""
+    """Run one stage module as the runner would, in `store`; a workspace that a killed try left is gone on with.
+
+    Where it waits for simulated people, they come; WaitingForPeople is raised where it waits for people.
+    """
+    from heedful.apps.attending import Door, attend
+
     name = stage.__name__.rpartition(".")[2]
     if hasattr(stage, "check"):
         stage.check(config, inputs)
     identity = Identity(name, stage.VERSION, config.model_dump(mode="json"), seed, inputs)
     with Workspace(store, identity.manifest(), base=base) as out:
-        finished: Artifact = stage.run(config, inputs, out, seed=seed)
-    return finished
+        while True:
+            try:
+                finished: Artifact = stage.run(config, inputs, out, seed=seed)
+                return finished
+            except WaitingForPeople as waiting:
+                attend(waiting, Door(wait=False), name)

@@ -216,3 +216,34 @@ def test_chats_are_split_by_prompt_too(tmp_path: Path) -> None:
 def test_nothing_but_ties_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pair to train on"):
         agreed(tmp_path, [ranking("u", "ab"), ranking("v", "ab", task="t2")])
+
+
+def ruled(text: str, fails: str = "", *, task: str) -> Ranking:
+    return ranking("ruling", text, fails, task=task).model_copy(update={"source": "ruling"})
+
+
+def test_a_ruling_decides_its_task_alone_and_is_no_labeler(tmp_path: Path) -> None:
+    everybody = [ranking(name, "a b c", task=task) for task in ("t", "u", "v") for name in ("anna", "ben", "cleo")]
+    plain = agreed(tmp_path / "plain", everybody, tune_fraction=0)
+    found = agreed(
+        tmp_path / "ruled", [*everybody, ruled("c b", "a", task="u"), ruled("b a", task="w")], tune_fraction=0
+    )
+    orders = {one.task_id: (one.ranking, one.fails, one.labelers) for one in found.records("consensus", Consensus)}
+    assert orders["t"] == ((("a",), ("b",), ("c",)), (), ("anna", "ben", "cleo"))
+    assert orders["u"] == ((("c",), ("b",)), ("a",), ("ruling",))
+    assert orders["w"] == ((("b",), ("a",)), (), ("ruling",))  # nobody else has answered it
+    pairs = {(p.task_id, p.chosen, p.rejected): p.n for p in found.records("train.preferences", Preference)}
+    assert {pair for pair in pairs if pair[0] == "u"} == {("u", "c", "b"), ("u", "c", "a"), ("u", "b", "a")}
+    assert {pairs[pair] for pair in pairs if pair[0] == "u"} == {1}
+    # All agree with each other, the ruling with nobody: it must not show.
+    assert found.metrics["agreement_s2"] == plain.metrics["agreement_s2"]
+    assert found.metrics["alpha"] == plain.metrics["alpha"] == 1
+    assert (found.metrics["labelers"], found.metrics["rulings"]) == (3, 2)
+    assert "rulings" not in plain.metrics
+    table = json.loads(found.file("labelers.json").read_text())
+    assert [row["name"] for row in table["labelers"]] == ["anna", "ben", "cleo"]
+
+
+def test_two_rulings_on_one_task_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="task 't' has two rulings"):
+        agreed(tmp_path, [ranking("anna", "a b", task="t"), ruled("b a", task="t"), ruled("a b", task="t")])

@@ -25,7 +25,6 @@ from heedful.apps.web.access import (
     limit,
     now,
     signed_call,
-    signed_in,
 )
 from heedful.apps.web.labeling import own_project
 from heedful.apps.web.problems import Problem, field_problem, not_found
@@ -128,8 +127,7 @@ def next_task(
     request: Request, project_id: Id, after: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None
 ) -> Response:
     """The task in hand or the next one; `task` is null where there is none, and `why` says why."""
-    # Asked for here and not as dependencies: those would run in a thread of their own, and this is asked all the time.
-    who, store = signed_in(request), database_of(request)
+    who, store = caller(request), database_of(request)
     moment = now()
 
     def job(s: Session) -> tuple[Assignment | None, str | None]:
@@ -163,9 +161,10 @@ def _task(task: Assignment) -> dict[str, Any]:
     }
 
 
-@router.put("/tasks/{task_id}/answer", dependencies=[Depends(signed_call)])
-def put_answer(request: Request, task_id: Id, sent: Sent, who: Anyone, store: Store) -> Response:
+@router.put("/tasks/{task_id}/answer")
+def put_answer(request: Request, task_id: Id, sent: Sent) -> Response:
     """Store an answer; sent twice under one `client_uuid` it is stored once. Answered only once it is safe on the disk."""
+    who, store = caller(request, signed=True), database_of(request)
     limit(request.app.state.answers, str(who.user_id))
     moment = now()
     try:

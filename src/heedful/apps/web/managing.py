@@ -17,13 +17,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from heedful.apps.web.access import Form, Id, Manager, Signed, Store, now
 from heedful.apps.web.completions import read_tasks
-from heedful.apps.web.downloads import EXPORTS, export_lines
 from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import default_instructions, mode_names, tie_names
 from heedful.apps.web.problems import field_problem, not_found
 from heedful.apps.web.visiting import Entry
 from heedful.errors import DataError
 from heedful.feedback.database import Database
+from heedful.feedback.downloads import EXPORTS, write_export
 from heedful.feedback.projects import (
     NewProject,
     ProjectSettings,
@@ -178,18 +178,17 @@ def export(project_id: Id, kind: str, who: Manager, store: Store) -> Response:
     if kind not in EXPORTS:
         raise not_found()
     found = store.read(lambda s: project(s, project_id))
-    suffix, media_type, _ = EXPORTS[kind]
-    file = store.read(lambda s: _written(export_lines(s, project_id, kind)))
-    headers = {"content-disposition": f'attachment; filename="{found.name}-{kind}.{suffix}"'}
-    return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
+    file = store.read(lambda s: _written(s, project_id, kind))
+    headers = {"content-disposition": f'attachment; filename="{found.name}-{kind}.{EXPORTS[kind].suffix}"'}
+    return StreamingResponse(_chunks(file), media_type=EXPORTS[kind].media_type, headers=headers)
 
 
-def _written(lines: Iterator[str]) -> BinaryIO:
-    """Return a file that holds the lines: in memory while it is small, on disk from then on, gone once it is read."""
-    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # whoever sends it closes it
-    file.writelines(line.encode(errors="backslashreplace") for line in lines)
+def _written(s: Session, project_id: int, kind: str) -> BinaryIO:
+    """Return a file that holds an export: in memory while it is small, on disk from then on, gone once it is read."""
+    file = cast(BinaryIO, SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115  # whoever sends it closes it
+    write_export(s, project_id, kind, file)
     file.seek(0)
-    return cast(BinaryIO, file)
+    return file
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib import resources
 
-from heedful.apps.web.downloads import BY_MODE
+from heedful.feedback.downloads import BY_MODE
+from heedful.feedback.rounds import default_instructions as default_instructions
 
 Translate = Callable[[str], str]
 
@@ -48,11 +48,6 @@ def skip_reasons(_: Translate) -> list[tuple[str, str]]:
 
 
 @functools.cache
-def default_instructions() -> str:
-    """Return the instructions that a new project begins with, in Markdown."""
-    return (resources.files(__package__) / "instructions.md").read_text(encoding="utf-8")
-
-
 def mode_names(_: Translate) -> list[tuple[str, str]]:
     """Return (mode, words) of what people may be asked to do."""
     return [
@@ -120,7 +115,9 @@ def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
         "preferences": _("Pairs for TRL (JSON Lines)"),
         "revisions": _("Every revision (JSON Lines)"),
         "labels": _("Labels for TRL (JSON Lines)"),
+        "texts": _("Labeled texts (JSON Lines)"),
         "demonstrations": _("Demonstrations (JSON Lines)"),
+        "parquet": _("Everything (Parquet)"),
     }
     return [(kind, names[kind]) for kind in BY_MODE[mode]]
 

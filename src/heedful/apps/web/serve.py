@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import socket
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from fastapi import FastAPI
 from sqlalchemy.orm import Session
 
 from heedful.apps.web.site import make_site
-from heedful.errors import ConfigError
+from heedful.errors import ConfigError, StoreUnavailable
 from heedful.feedback.accounts import add_user, invite, people
 from heedful.feedback.database import Database
 
 _TURN_SECONDS = 0.001
 MANAGER = "manager"
 """The name of the account that is made at the first start."""
+LOOPBACK, PORT = "127.0.0.1", 8400
+"""Where the site is by default."""
+_BACKLOG = 128
+_GRACE = 5
+"""Seconds that requests under way may take when the site stops."""
 
 
 def check_host(host: str, *, behind_tls: bool) -> None:
@@ -53,6 +64,55 @@ def manager_link(database: Database, base: str) -> str:
         return invite(s, user_id, now)
 
     return f"{base}/join/{database.write(job)}"
+
+
+@contextmanager
+def site_running(database: Database, sock: socket.socket) -> Iterator[FastAPI]:
+    """Serve the site on a bound socket of this machine, beside whatever else the process does, until the block ends.
+
+    Raises:
+        StoreUnavailable: the server did not come up.
+    """
+    import uvicorn
+
+    app = make_site(database, secure=False)
+    settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=_GRACE)
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, args=([sock],), name="site", daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise StoreUnavailable("the labeling site did not start")
+            time.sleep(0.01)
+        yield app
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def local_socket(port: int | None) -> tuple[socket.socket, str]:
+    """Return a listening socket on this machine's own address, and the address of a site on it.
+
+    Args:
+        port: its port; None for the usual one, or a free one where that is taken.
+
+    Raises:
+        ConfigError: the port that was asked for is taken.
+    """
+    for wanted in (PORT, 0) if port is None else (port,):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((LOOPBACK, wanted))
+            sock.listen(_BACKLOG)
+        except OSError as error:
+            sock.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            continue
+        return sock, f"http://{LOOPBACK}:{sock.getsockname()[1]}"
+    raise ConfigError(f"--port {port}: it is taken, or not for you; give another, or leave it out")
 
 
 def serve(database: str, host: str, port: int, *, behind_tls: bool, say: Callable[[str], None]) -> None:
