@@ -21,6 +21,7 @@ from heedful.apps.web.access import (
     Id,
     Signed,
     Store,
+    caller,
     database_of,
     limit,
     now,
