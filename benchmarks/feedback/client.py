@@ -38,7 +38,10 @@ class Connection:
     """One connection kept alive."""
 
     def __init__(self, port: int, session: str) -> None:
-        self._port, self._head = port, f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {session}\r\n".encode()
+        self._port, self._head = (
+            port,
+            f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {session}\r\nAccept: application/json\r\n".encode(),
+        )
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
