@@ -220,7 +220,10 @@ def postgresql_engine(url: URL) -> tuple[Engine, str]:
         ConfigError: its driver is not installed.
     """
     name = url.set(drivername="postgresql").render_as_string(hide_password=True)
-    options = "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=20s"
+    # Plans are made and kept while tables are small or not looked at yet, right after an import; then only those by index go on
+    # being good. Measured on 20,000 new tasks: 9 ms for a next task instead of 136.
+    plans = "-c enable_seqscan=off -c jit=off"
+    options = f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout=20s {plans}"
     try:
         engine = create_engine(url, pool_size=READERS, max_overflow=READERS, connect_args={"options": options})
     except ModuleNotFoundError:
