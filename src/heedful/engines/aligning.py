@@ -177,6 +177,7 @@ def _open(config: Config, source: Any, seed: int) -> tuple[LanguagePolicy, Refer
         temperature=config.rollout.temperature,
         precision=group.precision,
         seed=derive_seed(seed, "lora"),
+        own_value_trunk=group.value == "separate",
     )
     check_adapter(policy, group.model_dump(include=group.model_fields_set))
     return policy, reference

@@ -63,8 +63,11 @@ def test_dropping_finished_rows_changes_nothing(family: str, monkeypatch: pytest
 def test_stepwise_and_whole_forward_give_the_same_logprobs(family: str) -> None:
     policy = policy_of(ALL[family](), frozenset())
     drawn = sample(policy, PROMPTS, SEEDS, max_new_tokens=6)
-    decoder = _decoder(policy, PROMPTS)
-    steps = [decoder.start()] + [decoder.step(drawn.actions[:, t]) for t in range(5)]
+    longest_first = torch.argsort(PROMPTS.lengths, descending=True, stable=True)
+    decoder = _decoder(policy, PROMPTS[longest_first], 6)
+    actions = drawn.actions[longest_first]
+    steps = [decoder.start()] + [decoder.step(actions[:, t]) for t in range(5)]
+    steps = [logits[torch.argsort(longest_first)] for logits in steps]
     stepwise = torch.stack(steps, 1).log_softmax(-1).gather(2, drawn.actions[..., None])[..., 0]
     states = policy.trunk.states(PROMPTS, drawn.actions, drawn.mask)
     whole = states.head(states.inputs).log_softmax(-1).gather(1, drawn.actions.flatten()[:, None])[:, 0]
