@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
 
+from heedful.errors import ShapeError
+
 
 class BufferedLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, [rows, heads, capacity, width] each, of which the first `filled` columns are in use.
@@ -40,7 +42,11 @@ class BufferedLayer(DynamicLayer):  # type: ignore[misc]
         self._show()
 
     def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write new columns; return the keys and values that the present tokens may look at."""
+        """Write new columns; return the keys and values that the present tokens may look at.
+
+        Raises:
+            ShapeError: there is no room for them.
+        """
         if self._buffers is None:
             self._buffers = (self._allocate(key_states), self._allocate(value_states))
             self.is_initialized = True
@@ -50,6 +56,8 @@ class BufferedLayer(DynamicLayer):  # type: ignore[misc]
             rows = slice(row, row + len(key_states))
             self._write(rows, end - count, key_states, value_states)
             return key_states, value_states
+        if self._filled + count > self._capacity:
+            raise ShapeError(f"{self._filled + count} columns for a cache of {self._capacity}; make it larger")
         self._write(slice(0, self._rows), self._filled, key_states, value_states)
         self._filled += count
         self._show()
