@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
 
 from heedful.errors import ShapeError
+from heedful.models.attention import plain_layers
 
 
 class BufferedLayer(DynamicLayer):  # type: ignore[misc]
@@ -78,7 +80,11 @@ class BufferedLayer(DynamicLayer):  # type: ignore[misc]
 
     def _allocate(self, states: Tensor) -> Tensor:
         # Zeros, because a column left of a short prompt is read with the weight 0, and 0 * NaN is NaN.
-        return states.new_zeros(self._rows, states.shape[1], self._capacity, states.shape[3])
+        shape = (self._rows, states.shape[1], self._capacity, states.shape[3])
+        kind = states.device.type
+        # in autocast attention reads bf16, and need not cast all columns at every token
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
+        return states.new_zeros(shape, dtype=dtype)
 
     def _write(self, rows: slice, start: int, keys: Tensor, values: Tensor) -> None:
         assert self._buffers is not None
@@ -101,7 +107,7 @@ class RunningCache:
     def __init__(self, model: Any, *, rows: int, capacity: int) -> None:
         config = model.config.get_text_config(decoder=True)
         own = DynamicCache(config=config)
-        self.buffered = bool(own.layers) and all(type(layer) is DynamicLayer for layer in own.layers)
+        self.buffered = plain_layers(config)
         self._layers = [BufferedLayer(rows, capacity) for _ in own.layers] if self.buffered else []
         if self.buffered:
             own.layers = list(self._layers)
