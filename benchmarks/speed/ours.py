@@ -55,7 +55,9 @@ def main() -> None:
         max_new_tokens=args.response,
         batch_rows=args.rows,
     )
-    optimizer = torch.optim.AdamW([value for _, value in policy.trainable()], lr=LR, eps=1e-5, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [value for _, value in policy.trainable()], lr=LR, eps=1e-5, weight_decay=0.0, fused=True
+    )
     settings = PPOSettings(
         num_epochs=args.epochs, minibatch_rows=args.rows // 4, ratio_tolerance=RATIO_TOLERANCE[args.precision]
     )

@@ -22,9 +22,9 @@ from heedful.models.adapters import with_adapter, without_adapters
 from heedful.models.heads import ScalarHead
 from heedful.models.prompts import Renderer
 from heedful.models.table import Evaluation, Table, scatter
-from heedful.models.trunks import Precision, PromptTokens, States, Trunk, make_trunk
+from heedful.models.trunks import Precision, PromptTokens, States, Trunk, halve_frozen, make_trunk
 from heedful.models.value_trunk import make_value_trunk
-from heedful.numerics.kl import head_exact_kl
+from heedful.numerics.kl import head_comparison
 from heedful.numerics.logprobs import head_logprobs
 from heedful.records.types import Prompt
 
@@ -103,6 +103,8 @@ class LanguagePolicy:
         self.value_head = value_head
         self.trunk = make_trunk(self.bare, precision)
         self._value_trunk = make_value_trunk(model, self.bare, self.trunk, precision) if own_value_trunk else None
+        if precision == "bf16":
+            halve_frozen(self.model)
 
     @property
     def bare(self) -> Any:
@@ -152,20 +154,23 @@ class LanguagePolicy:
         self, reference: Reference, prompts: PromptTokens, actions: Tensor, mask: Tensor
     ) -> BesideReference:
         """Return the log-probs of both models, their exact KL, values and entropies; no gradients."""
-        taken = actions[mask]
         mine = self.trunk.states(prompts, actions, mask)
         values = self._values(mine, prompts, actions, mask)
-        logprobs, entropy = head_logprobs(mine.inputs, mine.head, taken, temperature=self.temperature)
         with reference.states(prompts, actions, mask) as theirs:
-            ref_logprobs, _ = head_logprobs(theirs.inputs, theirs.head, taken, temperature=self.temperature)
-            exact = head_exact_kl(mine.inputs, mine.head, theirs.inputs, theirs.head, temperature=self.temperature)
-        return BesideReference(*(scatter(cells, mask) for cells in (logprobs, ref_logprobs, exact, values, entropy)))
+            seen = head_comparison(
+                mine.inputs, mine.head, theirs.inputs, theirs.head, actions[mask], temperature=self.temperature
+            )
+        cells = (seen.logprobs, seen.ref_logprobs, seen.exact_kl, values, seen.entropy)
+        return BesideReference(*(scatter(each, mask) for each in cells))
 
 
 def copied_reference(policy: LanguagePolicy) -> Reference:
     """Return a frozen copy of the policy as it is now (full fine-tuning)."""
     frozen = copy.deepcopy(policy.bare).requires_grad_(False)
-    return Reference(make_trunk(frozen, policy.precision), contextlib.nullcontext, dict(frozen.named_parameters()))
+    trunk = make_trunk(frozen, policy.precision)
+    if policy.precision == "bf16":
+        halve_frozen(frozen)
+    return Reference(trunk, contextlib.nullcontext, dict(frozen.named_parameters()))
 
 
 def base_reference(policy: LanguagePolicy) -> Reference:

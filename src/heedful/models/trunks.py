@@ -181,6 +181,19 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def halve_frozen(model: nn.Module) -> None:
+    """Hold the frozen weights of linear layers in bf16, to which autocast would cast them at every forward; no number changes.
+
+    Weights that are also embeddings stay, and so do frozen adapters.
+    """
+    embedded = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and "lora_" not in name:
+            for parameter in (module.weight, module.bias):
+                if parameter is not None and not parameter.requires_grad and id(parameter) not in embedded:
+                    parameter.data = parameter.data.to(torch.bfloat16)
+
+
 @torch.no_grad()
 def own_head(
     model: Any,
