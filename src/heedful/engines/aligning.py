@@ -177,6 +177,7 @@ def _open(config: Config, source: Any, seed: int) -> tuple[LanguagePolicy, Refer
         temperature=config.rollout.temperature,
         precision=group.precision,
         seed=derive_seed(seed, "lora"),
+        own_value_trunk=group.value == "separate",
     )
     check_adapter(policy, group.model_dump(include=group.model_fields_set))
     return policy, reference
@@ -207,7 +208,9 @@ def _controller(config: Config, coef: float) -> FixedKL | AdaptiveKL:
 def _optimizer(config: Config, policy: LanguagePolicy) -> torch.optim.Optimizer:
     group = config.optimizer
     parameters = [parameter for _, parameter in policy.trainable()]
-    return torch.optim.AdamW(parameters, lr=group.lr, betas=group.betas, eps=group.eps, weight_decay=group.weight_decay)
+    return torch.optim.AdamW(
+        parameters, lr=group.lr, betas=group.betas, eps=group.eps, weight_decay=group.weight_decay, fused=True
+    )
 
 
 def _set_lr(optimizer: torch.optim.Optimizer, config: Config, iteration: int) -> None:

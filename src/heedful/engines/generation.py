@@ -1,27 +1,32 @@
 """Sampling with a KV cache from exactly the distribution whose log-probs are trained: softmax(logits / temperature), nothing else.
 
-Prompts are taken in order of length, finished rows are dropped from the batch, and each row has random numbers of its
-own, so that a completion does not depend on its neighbours (up to rounding at the edge of a draw). Top-k, top-p and
-minimum lengths are absent on purpose: they would make the policy's log-probs false, and a policy can earn negative KL
-from that.
+Prompts are taken in order of length, finished rows leave the batch, and each row has random numbers of its own, so that a
+completion does not depend on its neighbours (up to rounding at the edge of a draw). Top-k, top-p and minimum lengths are
+absent on purpose: they would make the policy's log-probs false, and a policy can earn negative KL from that.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, EncoderDecoderCache
+from torch.nn.functional import pad
 
+from heedful.engines.caching import RunningCache
 from heedful.models.policy import LanguagePolicy
 from heedful.models.trunks import PromptTokens, autocast
 
-COMPACT_BELOW = 0.75
-"""The batch is compacted when less than this share of its rows is alive: copying the cache costs too."""
+COMPACT_BELOW = 0.9
+"""Finished rows leave the batch when less than this share of it is alive; every new batch size costs some set-up in bf16."""
+PROMPT_CELLS = {"cpu": 2048, "cuda": 32_768}
+"""Rows times columns of prompts read at once: small parts hold little padding and need little memory."""
+LOOK_EVERY = {"cpu": 1, "cuda": 8}
+"""Steps between two looks at who has finished: on a GPU a look makes the host wait for it."""
+DRAW_BLOCK = 128
+"""Tokens whose probabilities are summed first when a draw is looked up."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,13 @@ def sample(
     counts = torch.zeros(len(prompts), dtype=torch.long, device=policy.device)
     draws = torch.stack([_uniforms(seed, max_new_tokens) for seed in seeds]).to(policy.device)
     for rows in torch.split(torch.argsort(prompts.lengths, descending=True, stable=True), batch_rows):
-        actions[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
-    stop = _stop_tensor(policy)
-    last = actions.gather(1, (counts - 1)[:, None])[:, 0]
+        # one block for all steps, so that weights are cast to bf16 once and not at every token
+        with autocast(policy.precision, policy.device):
+            actions[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
     mask = torch.arange(max_new_tokens, device=policy.device) < counts[:, None]
+    last = actions.gather(1, (counts - 1)[:, None])[:, 0]
     longest = max(1, int(counts.max())) if len(counts) else 1
-    return Sampled(actions[:, :longest], mask[:, :longest], ~torch.isin(last, stop))
+    return Sampled((actions * mask)[:, :longest], mask[:, :longest], ~torch.isin(last, _stop_tensor(policy)))
 
 
 def _uniforms(seed: int, count: int) -> Tensor:
@@ -66,91 +72,159 @@ def _stop_tensor(policy: LanguagePolicy) -> Tensor:
 
 
 def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
-    """Return tokens [B] by inverting the cumulative distribution of softmax(logits / temperature) [B, V] at `uniforms` [B]."""
-    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    targets = uniforms[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, targets, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    """Return tokens [B] by inverting the cumulative distribution of softmax(logits / temperature) [B, V] at `uniforms` [B] fp64.
+
+    The block of tokens is looked up first, then the token inside it, so that only blocks are summed up in fp64 over the
+    whole vocabulary. A token without probability is never drawn.
+    """
+    if logits.shape[-1] <= DRAW_BLOCK:
+        return _invert((logits.double() / temperature).softmax(-1), uniforms)[0]
+    chances = (logits.float() / temperature).softmax(-1)
+    blocks = pad(chances, (0, -chances.shape[-1] % DRAW_BLOCK)).view(len(chances), -1, DRAW_BLOCK)
+    block, rest = _invert(blocks.sum(-1), uniforms)
+    inside = blocks.gather(1, block[:, None, None].expand(-1, 1, DRAW_BLOCK))[:, 0]
+    return block * DRAW_BLOCK + _invert(inside, rest)[0]
+
+
+def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places [B] that `uniforms` [B] fall on, and how far into them (0 to 1); places share 0 to 1 by weight [B, N]."""
+    cumulative = weights.double().cumsum(-1)
+    whole = cumulative[:, -1:]
+    # just below the whole, so that rounding cannot lead behind the last place that has a weight
+    targets = torch.minimum(uniforms[:, None] * whole, torch.nextafter(whole, torch.zeros_like(whole)))
+    place = torch.searchsorted(cumulative, targets, right=True)
+    weight = weights.double().gather(1, place)
+    return place[:, 0], ((targets - cumulative.gather(1, place) + weight) / weight).clamp(0, 1)[:, 0]
 
 
 def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Return actions [B, T] (of any value behind the last real one) and how many are real [B]."""
     rows, limit = draws.shape
     actions = torch.zeros(rows, limit, dtype=torch.long, device=draws.device)
     counts = torch.full((rows,), limit, dtype=torch.long, device=draws.device)
     alive = torch.arange(rows, device=draws.device)
-    running = torch.ones(rows, dtype=torch.bool, device=draws.device)
     stop = _stop_tensor(policy)
-    decoder = _decoder(policy, prompts)
+    decoder = _decoder(policy, prompts, limit)
     logits = decoder.start()
     for t in range(limit):
         tokens = draw(logits, draws[alive, t], policy.temperature)
-        actions[alive[running], t] = tokens[running]
-        ended = running & torch.isin(tokens, stop)
-        counts[alive[ended]] = t + 1
-        running = running & ~ended
-        kept = int(running.sum())
-        if kept == 0 or t == limit - 1:
+        actions[alive, t] = tokens
+        ended = torch.isin(tokens, stop) & (counts[alive] == limit)
+        counts[alive] = torch.where(ended, t + 1, counts[alive])
+        if t == limit - 1:
             break
-        if kept < COMPACT_BELOW * len(alive):
-            decoder.keep(running.nonzero()[:, 0])
-            alive, tokens, running = alive[running], tokens[running], running[running]
+        if (t + 1) % LOOK_EVERY[draws.device.type] == 0:
+            running = counts[alive] == limit
+            kept = int(running.sum())
+            if kept == 0:
+                break
+            if kept < COMPACT_BELOW * len(alive):
+                order = decoder.keep(running, kept)
+                alive, tokens = alive[order], tokens[order]
         logits = decoder.step(tokens)
     return actions, counts
 
 
-class CausalDecoder:
-    """Prefill and single steps of a decoder-only model; rows are padded on the left so that all end together."""
+def _parts(lengths: Tensor, device: torch.device) -> Iterator[tuple[int, int, int]]:
+    """Yield parts (first row, end row, width) of a batch whose rows are sorted by length, longest first."""
+    widths, first = lengths.tolist(), 0
+    while first < len(widths):
+        end = min(len(widths), first + max(1, PROMPT_CELLS[device.type] // widths[first]))
+        yield first, end, widths[first]
+        first = end
 
-    def __init__(self, policy: LanguagePolicy, prompts: PromptTokens) -> None:
+
+def _closed_up(running: Tensor, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which running rows from the end (`sources`) fill which holes (`targets`) below `kept`, and the order they make."""
+    targets = (~running[:kept]).nonzero()[:, 0]
+    sources = running[kept:].nonzero()[:, 0] + kept
+    order = torch.arange(kept, device=running.device)
+    order[targets] = sources
+    return sources, targets, order
+
+
+class CausalDecoder:
+    """Prefill and single steps of a decoder-only model; rows are padded on the left so that all end together.
+
+    Args:
+        prompts: sorted by length, longest first.
+        limit: decisions at most.
+    """
+
+    def __init__(self, policy: LanguagePolicy, prompts: PromptTokens, limit: int) -> None:
         self._policy = policy
-        width = prompts.tokens.shape[1]
-        shift = (torch.arange(width, device=prompts.tokens.device) - (width - prompts.lengths)[:, None]).clamp(min=0)
-        self._mask = (torch.arange(width, device=prompts.tokens.device) >= (width - prompts.lengths)[:, None]).long()
-        self._tokens = prompts.tokens.gather(1, shift) * self._mask
-        self._lengths = prompts.lengths.clone()
-        self._cache = DynamicCache(config=policy.bare.config)
-        self._caching = _caching(policy, self._cache)
+        self._prompts = prompts
+        self._width = prompts.tokens.shape[1]
+        self._lengths = prompts.lengths
+        columns = torch.arange(self._width + limit, device=prompts.tokens.device)
+        self._mask = (columns >= (self._width - prompts.lengths)[:, None]).long()
+        self._padded = bool((prompts.lengths != self._width).any())
+        self._cache = RunningCache(policy.bare, rows=len(prompts), capacity=self._width + limit)
 
     def start(self) -> Tensor:
         """Read the prompts; return the logits [B, V] of the first decision."""
-        positions = (self._mask.cumsum(1) - 1).clamp(min=0)
-        return self._forward(self._tokens, positions)
+        if not self._cache.buffered:
+            return self._read(0, len(self._prompts), self._width)
+        parts = []
+        for first, end, width in _parts(self._prompts.lengths, self._prompts.tokens.device):
+            self._cache.open_part(first, self._width)
+            parts.append(self._read(first, end, width))
+        self._cache.close_parts(self._width)
+        return torch.cat(parts)
+
+    def _read(self, first: int, end: int, width: int) -> Tensor:
+        mask = self._mask[first:end, self._width - width : self._width]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        shift = (torch.arange(width, device=mask.device) - (width - self._lengths[first:end])[:, None]).clamp(min=0)
+        tokens = self._prompts.tokens[first:end].gather(1, shift) * mask
+        return self._forward(tokens, mask, positions)
 
     def step(self, tokens: Tensor) -> Tensor:
         """Read one token per row; return the logits [B, V] of the next decision."""
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], 1)
-        logits = self._forward(tokens[:, None], self._lengths[:, None])
+        self._width += 1
+        logits = self._forward(tokens[:, None], self._mask[:, : self._width], self._lengths[:, None])
         self._lengths = self._lengths + 1
         return logits
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
-        self._cache.batch_select_indices(rows)
-        self._mask, self._lengths = self._mask[rows], self._lengths[rows]
+    def keep(self, running: Tensor, kept: int) -> Tensor:
+        """Go on with the `kept` rows that are `running`; return which row now stands at each place."""
+        sources, targets, order = _closed_up(running, kept)
+        self._cache.move_rows(sources, targets, order)
+        self._mask, self._lengths = self._mask[order], self._lengths[order]
+        return order
 
-    def _forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def _forward(self, tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         with autocast(self._policy.precision, tokens.device):
             out = self._policy.bare(
                 input_ids=tokens,
-                attention_mask=self._mask,
+                attention_mask=mask if self._padded else None,
                 position_ids=positions,
-                **self._caching,
+                **self._cache.arguments,
                 logits_to_keep=1,
             )
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
 
 
 class EncoderDecoderDecoder:
-    """Encoding once and single decoder steps of an encoder-decoder model."""
+    """Encoding once and single decoder steps of an encoder-decoder model; arguments as for `CausalDecoder`."""
 
-    def __init__(self, policy: LanguagePolicy, prompts: PromptTokens) -> None:
+    def __init__(self, policy: LanguagePolicy, prompts: PromptTokens, limit: int) -> None:
         self._policy = policy
         self._keys = prompts.mask.long()
-        with autocast(policy.precision, prompts.tokens.device):
-            encoder = policy.bare.get_encoder()
-            self._encoded: Any = encoder(input_ids=prompts.tokens, attention_mask=self._keys)
-        config = policy.bare.config
-        self._cache = EncoderDecoderCache(DynamicCache(config=config.get_text_config(decoder=True)), DynamicCache())
-        self._caching = _caching(policy, self._cache)
+        self._encoded = self._encode(prompts)
+        self._cache = RunningCache(policy.bare, rows=len(prompts), capacity=limit)
+
+    def _encode(self, prompts: PromptTokens) -> Any:
+        encoder = self._policy.bare.get_encoder()
+        outs = []
+        with autocast(self._policy.precision, prompts.tokens.device):
+            for first, end, width in _parts(prompts.lengths, prompts.tokens.device):
+                rows = slice(first, end)
+                outs.append(encoder(input_ids=prompts.tokens[rows, :width], attention_mask=self._keys[rows, :width]))
+        widest = prompts.tokens.shape[1]
+        states = [pad(out.last_hidden_state, (0, 0, 0, widest - out.last_hidden_state.shape[1])) for out in outs]
+        outs[0].last_hidden_state = torch.cat(states)
+        return outs[0]
 
     def start(self) -> Tensor:
         """Read the prompts; return the logits [B, V] of the first decision."""
@@ -164,23 +238,19 @@ class EncoderDecoderDecoder:
                 encoder_outputs=self._encoded,
                 attention_mask=self._keys,
                 decoder_input_ids=tokens[:, None],
-                **self._caching,
+                **self._cache.arguments,
             )
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
-        self._cache.batch_select_indices(rows)
-        self._keys = self._keys[rows]
-        self._encoded.last_hidden_state = self._encoded.last_hidden_state[rows]
+    def keep(self, running: Tensor, kept: int) -> Tensor:
+        """Go on with the `kept` rows that are `running`; return which row now stands at each place."""
+        sources, targets, order = _closed_up(running, kept)
+        self._cache.move_rows(sources, targets, order)
+        self._keys = self._keys[order]
+        self._encoded.last_hidden_state = self._encoded.last_hidden_state[order]
+        return order
 
 
-def _caching(policy: LanguagePolicy, cache: Cache) -> dict[str, Any]:
-    """Return the arguments that make a forward read and extend `cache`; transformers 5.24 gave the argument another name."""
-    known = inspect.signature(policy.bare.forward).parameters
-    return {"cache" if "cache" in known else "past_key_values": cache, "use_cache": True}
-
-
-def _decoder(policy: LanguagePolicy, prompts: PromptTokens) -> CausalDecoder | EncoderDecoderDecoder:
+def _decoder(policy: LanguagePolicy, prompts: PromptTokens, limit: int) -> CausalDecoder | EncoderDecoderDecoder:
     kind = EncoderDecoderDecoder if policy.bare.config.is_encoder_decoder else CausalDecoder
-    return kind(policy, prompts)
+    return kind(policy, prompts, limit)

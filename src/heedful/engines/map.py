@@ -6,7 +6,7 @@ rows' ids), so that the result does not depend on where the run was cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from heedful.engines.progress import track
@@ -27,7 +27,20 @@ def map_shards(
     name: str,
     shard_rows: int = 128,
 ) -> list[Out]:
-    """Return `function` of all rows, in order; finished shards of an earlier try are read instead of made again.
+    """Return all that `iter_shards` yields; arguments as there."""
+    return list(iter_shards(rows, function, kind, out, name=name, shard_rows=shard_rows))
+
+
+def iter_shards(
+    rows: Sequence[Row],
+    function: Callable[[Sequence[Row]], list[Out]],
+    kind: type[Out],
+    out: Workspace,
+    *,
+    name: str,
+    shard_rows: int = 128,
+) -> Iterator[Out]:
+    """Yield `function` of all rows, in order, one shard in memory at a time; finished shards of an earlier try are not made again.
 
     Args:
         function: a shard's rows to records of type `kind`.
@@ -37,10 +50,8 @@ def map_shards(
     """
     folder = out.path / "parts"
     folder.mkdir(exist_ok=True)
-    results: list[Out] = []
     for start in track(range(0, len(rows), shard_rows), name):
         path = folder / f"{name}-{start // shard_rows:05d}.jsonl"
         if not path.is_file():
             write_records(path, function(rows[start : start + shard_rows]))
-        results.extend(read_records(path, kind))
-    return results
+        yield from read_records(path, kind)

@@ -141,7 +141,9 @@ def _loss(
         now.values, part.values, returns, part.mask, clip_range=settings.value_clip_range, normalizer=total
     )
     entropy = entropy_bonus(now.entropy, part.mask, normalizer=total)
-    loss = policy_loss.loss + settings.vf_coef * value_loss.loss - settings.ent_coef * entropy
+    loss = policy_loss.loss + settings.vf_coef * value_loss.loss
+    if settings.ent_coef:  # else it is only looked at, and costs no gradient
+        loss = loss - settings.ent_coef * entropy
     return loss, {
         "policy_loss": float(policy_loss.loss.detach()),
         "value_loss": float(value_loss.loss.detach()),

@@ -7,6 +7,7 @@ back what they found.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from heedful.models.weights import one_line
 
 POLICY = "policy"
 REFERENCE = "reference"
+VALUE = "value"
 ALL_LINEAR = "all-linear"
 """As targets: every linear layer but the one that writes the logits."""
 
@@ -53,6 +55,18 @@ def add_lora(model: nn.Module, *, r: int, alpha: float, targets: str | list[str]
             raise ModelError(f"lora.targets = {targets!r}: {first}; name linear layers of this model") from error
 
 
+def copy_adapter(model: Any, source: str, name: str) -> None:
+    """Give a peft model another trainable adapter that starts as a copy of `source`; which one is active stays."""
+    with _gradients_kept(model):
+        model.add_adapter(name, copy.deepcopy(model.peft_config[source]))
+        model.set_adapter(source)
+    parameters = dict(model.named_parameters())
+    for key, value in parameters.items():
+        if f".{name}." in key and "lora_" in key:
+            value.data.copy_(parameters[key.replace(f".{name}.", f".{source}.")].data)
+            value.requires_grad_(True)
+
+
 def adapter_shape(model: Any, name: str = POLICY) -> dict[str, Any]:
     """Return `r`, `alpha` and `targets` (sorted names, or a pattern) of an adapter."""
     config = model.peft_config[name]
@@ -82,7 +96,7 @@ def _gradients_kept(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(before[name])
+            parameter.requires_grad_(before.get(name, parameter.requires_grad))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoModel
 
 from heedful.errors import ModelError
+from heedful.models.attention import Packing, adopt, packable
 from heedful.models.folders import checked_folder, refuse_pickle
 from heedful.models.loading import (
     Kind,
@@ -89,6 +90,10 @@ class Backbone:
         self.tokenizer = tokenizer
         self.reading = reading
         self.kind: Kind = model_kind(model.config)
+        self._packs = False
+        if self.kind == "causal":
+            adopt(model)
+            self._packs = packable(model, model)
         self._renderer = Renderer(tokenizer, False, stop=stop_ids(model, tokenizer)) if self.kind == "causal" else None
         unfit = {"causal": ("cls",), "encoder": ("last", "sum")}.get(self.kind, ())
         if reading.pooling in unfit:
@@ -142,13 +147,18 @@ class Backbone:
 
     def _decoded(self, inputs: dict[str, Tensor]) -> Tensor:
         # right padding: causal attention never looks at it, so neither mask nor positions are needed
-        hidden: Tensor = self.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+        tokens, lengths = inputs["input_ids"], inputs["attention_mask"].sum(1)
+        packing = Packing.of(lengths) if self._packs and bool((lengths < tokens.shape[1]).any()) else None
+        given = {"input_ids": tokens} if packing is None else packing.inputs(tokens)
+        hidden: Tensor = self.model(**given, use_cache=False).last_hidden_state
+        if packing is not None:
+            hidden = hidden[0][packing.places]
         answered = inputs["token_type_ids"] * inputs["attention_mask"]
         if self.reading.pooling == "mean":
             return _mean(hidden.float(), answered)
         if self.reading.pooling == "sum":
             return (hidden.float() * answered[..., None]).sum(1) / SUM_UNIT
-        return hidden[torch.arange(len(hidden), device=hidden.device), inputs["attention_mask"].sum(1) - 1].float()
+        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1].float()
 
     def _start(self, inputs: dict[str, Tensor]) -> Tensor:
         tokens, keys = inputs["input_ids"], inputs["attention_mask"]

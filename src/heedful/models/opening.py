@@ -112,7 +112,13 @@ def open_generator(source: str | Path, *, temperature: float = 1.0, precision: P
 
 
 def open_policy(
-    source: str | Path, *, lora: LoraShape | None, temperature: float, precision: Precision, seed: int
+    source: str | Path,
+    *,
+    lora: LoraShape | None,
+    temperature: float,
+    precision: Precision,
+    seed: int,
+    own_value_trunk: bool = False,
 ) -> tuple[LanguagePolicy, Reference]:
     """Return a trainable policy with a zero value head, and the reference it starts from.
 
@@ -121,6 +127,7 @@ def open_policy(
         lora: train an adapter of this shape; None trains all weights. A folder that already holds an adapter goes on training it,
             whatever its shape (see `check_adapter`), and a frozen copy of it is the reference.
         seed: for the adapter's random half.
+        own_value_trunk: the value head reads a copy of its own instead of the policy's trunk.
 
     Raises:
         ConfigError: all weights are to be trained of a folder that holds an adapter.
@@ -138,7 +145,8 @@ def open_policy(
         model.set_adapter(POLICY)
     elif lora is not None:
         model = add_lora(model, r=lora.r, alpha=lora.alpha, targets=lora.targets, seed=seed)
-    policy = _policy(model, source, temperature, precision, ScalarHead(_width(model), zero=True))
+    head = ScalarHead(_width(model), zero=True)
+    policy = _policy(model, source, temperature, precision, head, own_value_trunk=own_value_trunk)
     if base.adapter is not None:
         return policy, adapter_reference(policy, REFERENCE)
     return policy, copied_reference(policy) if lora is None else base_reference(policy)
@@ -169,7 +177,13 @@ def check_adapter(policy: LanguagePolicy, asked: Mapping[str, Any]) -> None:
 
 
 def _policy(
-    model: nn.Module, source: str | Path, temperature: float, precision: Precision, head: ScalarHead | None
+    model: nn.Module,
+    source: str | Path,
+    temperature: float,
+    precision: Precision,
+    head: ScalarHead | None,
+    *,
+    own_value_trunk: bool = False,
 ) -> LanguagePolicy:
     folder = Path(source)
     own = (folder / "tokenizer_config.json").is_file() or not folder.is_dir()
@@ -177,7 +191,13 @@ def _policy(
     bare = model.get_base_model() if hasattr(model, "peft_config") else model  # type: ignore[operator]
     renderer = Renderer.of(bare, tokenizer)
     return LanguagePolicy(
-        model, renderer, stop=stop_ids(bare, tokenizer), temperature=temperature, precision=precision, value_head=head
+        model,
+        renderer,
+        stop=stop_ids(bare, tokenizer),
+        temperature=temperature,
+        precision=precision,
+        value_head=head,
+        own_value_trunk=own_value_trunk,
     )
 
 

@@ -22,8 +22,9 @@ from heedful.models.adapters import with_adapter, without_adapters
 from heedful.models.heads import ScalarHead
 from heedful.models.prompts import Renderer
 from heedful.models.table import Evaluation, Table, scatter
-from heedful.models.trunks import Precision, PromptTokens, States, Trunk, make_trunk
-from heedful.numerics.kl import head_exact_kl
+from heedful.models.trunks import Precision, PromptTokens, States, Trunk, halve_frozen, make_trunk
+from heedful.models.value_trunk import make_value_trunk
+from heedful.numerics.kl import head_comparison
 from heedful.numerics.logprobs import head_logprobs
 from heedful.records.types import Prompt
 
@@ -79,6 +80,8 @@ class LanguagePolicy:
         stop: ids that end a completion.
         temperature: the policy is softmax(logits / temperature), in sampling and in every log-prob alike.
         value_head: None for a policy that is only sampled from.
+        own_value_trunk: the value head reads a trunk of its own that starts as a copy (of the weights, or of the adapter), instead
+            of the policy's.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class LanguagePolicy:
         temperature: float = 1.0,
         precision: Precision = "fp32",
         value_head: ScalarHead | None = None,
+        own_value_trunk: bool = False,
     ) -> None:
         self.model = model.eval()  # dropout would make the ratio differ from 1 before the first step
         self.renderer = renderer
@@ -98,6 +102,9 @@ class LanguagePolicy:
         self.precision = precision
         self.value_head = value_head
         self.trunk = make_trunk(self.bare, precision)
+        self._value_trunk = make_value_trunk(model, self.bare, self.trunk, precision) if own_value_trunk else None
+        if precision == "bf16":
+            halve_frozen(self.model)
 
     @property
     def bare(self) -> Any:
@@ -114,6 +121,9 @@ class LanguagePolicy:
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 yield name, parameter
+        if self._value_trunk is not None:
+            for name, parameter in self._value_trunk.own_parameters():
+                yield f"value_trunk.{name}", parameter
         if self.value_head is not None:
             for name, parameter in self.value_head.named_parameters():
                 yield f"value_head.{name}", parameter
@@ -124,33 +134,43 @@ class LanguagePolicy:
 
     def evaluate(self, table: Table) -> Evaluation:
         """Return log-probs, values and entropies [B, T] of the table's actions, with gradients."""
-        states = self.trunk.states(cast(PromptTokens, table.context), table.actions, table.mask)
-        logprobs, entropy, values = self._judge(states, table.actions[table.mask])
+        prompts = cast(PromptTokens, table.context)
+        states = self.trunk.states(prompts, table.actions, table.mask)
+        logprobs, entropy = head_logprobs(
+            states.inputs, states.head, table.actions[table.mask], temperature=self.temperature
+        )
+        values = self._values(states, prompts, table.actions, table.mask)
         return Evaluation(scatter(logprobs, table.mask), scatter(values, table.mask), scatter(entropy, table.mask))
 
-    def _judge(self, states: States, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logprobs, entropy = head_logprobs(states.inputs, states.head, actions, temperature=self.temperature)
-        values = torch.zeros_like(logprobs) if self.value_head is None else self.value_head(states.hidden)
-        return logprobs, entropy, values
+    def _values(self, states: States, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Tensor:
+        if self.value_head is None:
+            return torch.zeros(len(states.hidden), device=states.hidden.device)
+        own = self._value_trunk
+        values: Tensor = self.value_head(states.hidden if own is None else own.hidden(prompts, actions, mask))
+        return values
 
     @torch.no_grad()
     def evaluate_beside(
         self, reference: Reference, prompts: PromptTokens, actions: Tensor, mask: Tensor
     ) -> BesideReference:
         """Return the log-probs of both models, their exact KL, values and entropies; no gradients."""
-        taken = actions[mask]
         mine = self.trunk.states(prompts, actions, mask)
-        logprobs, entropy, values = self._judge(mine, taken)
+        values = self._values(mine, prompts, actions, mask)
         with reference.states(prompts, actions, mask) as theirs:
-            ref_logprobs, _ = head_logprobs(theirs.inputs, theirs.head, taken, temperature=self.temperature)
-            exact = head_exact_kl(mine.inputs, mine.head, theirs.inputs, theirs.head, temperature=self.temperature)
-        return BesideReference(*(scatter(cells, mask) for cells in (logprobs, ref_logprobs, exact, values, entropy)))
+            seen = head_comparison(
+                mine.inputs, mine.head, theirs.inputs, theirs.head, actions[mask], temperature=self.temperature
+            )
+        cells = (seen.logprobs, seen.ref_logprobs, seen.exact_kl, values, seen.entropy)
+        return BesideReference(*(scatter(each, mask) for each in cells))
 
 
 def copied_reference(policy: LanguagePolicy) -> Reference:
     """Return a frozen copy of the policy as it is now (full fine-tuning)."""
     frozen = copy.deepcopy(policy.bare).requires_grad_(False)
-    return Reference(make_trunk(frozen, policy.precision), contextlib.nullcontext, dict(frozen.named_parameters()))
+    trunk = make_trunk(frozen, policy.precision)
+    if policy.precision == "bf16":
+        halve_frozen(frozen)
+    return Reference(trunk, contextlib.nullcontext, dict(frozen.named_parameters()))
 
 
 def base_reference(policy: LanguagePolicy) -> Reference:

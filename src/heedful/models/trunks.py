@@ -1,8 +1,9 @@
 """From tokens to the hidden states at the decisions: one forward for old, new and reference log-probs.
 
-Rows are laid out without left padding, `prompt + completion` for a causal model, so that position ids are plain counts and causal
-attention never meets a padding token. The head is kept apart, so that only decisions reach the vocabulary and only in chunks. Going
-past the model's own code is checked when a trunk is made: a probe compares, and on a difference the model's own head serves.
+Rows are laid out without left padding, `prompt + completion` for a causal model, so that position ids are plain counts and
+causal attention never meets a padding token; where the model's code lets them, they are packed into one row without any padding.
+The head is kept apart, so that only decisions reach the vocabulary and only in chunks. Going past the model's own code is checked
+when a trunk is made: a probe compares, and on a difference the model's own head serves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from heedful.errors import ModelError
+from heedful.models.attention import Packing, adopt, packable
 from heedful.models.own_head import OwnHead, differs, output_layer
 
 PROBE_TOKENS = 4
@@ -93,6 +95,8 @@ class CausalTrunk:
         self._model: Any = model
         self._precision: Precision = precision
         self._body: Any = model.base_model
+        adopt(model)
+        self._packs = packable(model, self._body)
         self._vocabulary: Any = output_layer(model)
         self._own = own_head(model, self._body, self._layout, self._plain, self._head)
 
@@ -103,7 +107,12 @@ class CausalTrunk:
 
     def _layout(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Layout:
         rows, columns = mask.nonzero(as_tuple=True)
-        return Layout({"input_ids": join(prompts, actions, mask)}, rows, prompts.lengths[rows] - 1 + columns)
+        places = prompts.lengths[rows] - 1 + columns
+        tokens, lengths = join(prompts, actions, mask), prompts.lengths + mask.sum(1) - 1
+        if not self._packs or bool((lengths == tokens.shape[1]).all()):
+            return Layout({"input_ids": tokens}, rows, places)
+        packing = Packing.of(lengths)
+        return Layout(packing.inputs(tokens), torch.zeros_like(rows), packing.places[rows, places])
 
     def _plain(self, layout: Layout) -> Tensor:
         hidden: Tensor = self._body(**layout.inputs, use_cache=False).last_hidden_state
@@ -170,6 +179,19 @@ def make_trunk(model: nn.Module, precision: Precision = "fp32") -> Trunk:
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """bf16 inside the model where asked for; weights, log-probs and losses stay fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def halve_frozen(model: nn.Module) -> None:
+    """Hold the frozen weights of linear layers in bf16, to which autocast would cast them at every forward; no number changes.
+
+    Weights that are also embeddings stay, and so do frozen adapters.
+    """
+    embedded = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and "lora_" not in name:
+            for parameter in (module.weight, module.bias):
+                if parameter is not None and not parameter.requires_grad and id(parameter) not in embedded:
+                    parameter.data = parameter.data.to(torch.bfloat16)
 
 
 @torch.no_grad()

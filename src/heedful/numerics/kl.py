@@ -8,12 +8,12 @@ Source: Schulman 2020, "Approximating KL divergence", http://joschu.net/blog/kl-
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from heedful.errors import ConfigError, ShapeError
-from heedful.numerics.logprobs import Head, rows_per_chunk
-from heedful.numerics.shapes import at_least_fp32, require_same_shape
+from heedful.numerics.logprobs import LEAST_LOGPROB, Head, head_logits, rows_per_chunk
+from heedful.numerics.shapes import at_least_fp32, require_rows, require_same_shape
 
 MAX_ERROR = 0.2
 """The controller never reacts to more than 20 % above or below its target."""
@@ -68,28 +68,40 @@ def exact_kl(logits: Float[Tensor, "*shape V"], ref_logits: Float[Tensor, "*shap
     return (pi * difference.masked_fill(pi == 0, 0.0)).sum(-1)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Policy and reference on N decisions; all [N] fp32, in nats: `exact_kl` is that of the policy to the reference."""
+
+    logprobs: Tensor
+    ref_logprobs: Tensor
+    exact_kl: Tensor
+    entropy: Tensor
+
+
 @torch.no_grad()
-def head_exact_kl(
+def head_comparison(
     hidden: Float[Tensor, "N D"],
     head: Head,
     ref_hidden: Float[Tensor, "N E"],
     ref_head: Head,
+    actions: Int[Tensor, " N"],
     *,
     temperature: float = 1.0,
     chunk: int | None = None,
-) -> Float[Tensor, " N"]:
-    """Return `exact_kl` of each row, from hidden states, a chunk of rows at a time.
+) -> Comparison:
+    """Return what two models say of the same decisions, from hidden states: a chunk of rows at a time, each model's logits once.
 
     Args:
         hidden: the policy's hidden states.
         head: the policy's hidden states to logits.
         ref_hidden: the reference's hidden states, row by row of the same decisions.
         ref_head: the reference's hidden states to logits.
+        actions: the action taken in each row.
         temperature: divides both logits; > 0.
         chunk: rows at a time; None takes as many as fit 64 MiB of fp32 logits.
 
     Returns:
-        Nats, fp32, without gradients.
+        No gradients.
 
     Raises:
         ShapeError: when rows or actions disagree.
@@ -98,12 +110,28 @@ def head_exact_kl(
         raise ShapeError(
             f"hidden has {len(hidden)} rows but ref_hidden {len(ref_hidden)}; they must be the same decisions"
         )
+    require_rows(len(hidden), actions=actions)
     rows = chunk or rows_per_chunk(hidden, head)
+    split = [torch.split(each, rows) for each in (hidden, ref_hidden, actions.long()[:, None])]
     parts = [
-        exact_kl(at_least_fp32(head(h)) / temperature, at_least_fp32(ref_head(r)) / temperature)
-        for h, r in zip(torch.split(hidden, rows), torch.split(ref_hidden, rows), strict=True)
+        _compare(
+            head_logits(head, mine, temperature).log_softmax(-1),
+            head_logits(ref_head, theirs, temperature).log_softmax(-1),
+            taken,
+        )
+        for mine, theirs, taken in zip(*split, strict=True)
     ]
-    return torch.cat(parts)
+    return Comparison(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _compare(log_pi: Tensor, log_ref: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the four columns of a comparison; both arguments are used up."""
+    logprobs, ref_logprobs = log_pi.gather(1, actions)[:, 0], log_ref.gather(1, actions)[:, 0]
+    pi = log_pi.exp()
+    # What the policy never does adds nothing; without this, -inf - -inf would be NaN.
+    kl = -log_ref.sub_(log_pi).masked_fill_(pi == 0, 0.0).mul_(pi).sum(-1)
+    entropy = -log_pi.clamp_(min=LEAST_LOGPROB).mul_(pi).sum(-1)
+    return logprobs, ref_logprobs, kl, entropy
 
 
 @dataclass(frozen=True)

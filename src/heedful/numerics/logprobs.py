@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from heedful.errors import ShapeError
@@ -110,8 +110,14 @@ def rows_per_chunk(hidden: Float[Tensor, "N D"], head: Head) -> int:
     return max(1, CELLS_PER_CHUNK // num_actions)
 
 
+def head_logits(head: Head, hidden: Tensor, temperature: float) -> Tensor:
+    """Return head(hidden) / temperature, at least fp32."""
+    logits = at_least_fp32(head(hidden))
+    return logits if temperature == 1.0 else logits / temperature
+
+
 def _measure(head: Head, temperature: float, entropy: bool, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    logits = at_least_fp32(head(hidden)) / temperature
+    logits = head_logits(head, hidden, temperature)
     if entropy:
         return logprobs_and_entropy(logits, actions)
     logprobs = chosen_logprobs(logits, actions)
@@ -132,16 +138,25 @@ class _LogprobsAndEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)  # an entropy that is only looked at costs nothing in the backward pass
         log_pi = logits.log_softmax(-1)
-        entropies = -(log_pi.exp().mul_(log_pi.clamp(min=LEAST_LOGPROB))).sum(-1)
-        ctx.save_for_backward(log_pi, entropies, actions)
-        return log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1), entropies
+        chosen = log_pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        pi = log_pi.exp()
+        entropies = -(log_pi.clamp_(min=LEAST_LOGPROB).mul_(pi)).sum(-1)
+        ctx.save_for_backward(pi, entropies, actions)
+        return chosen, entropies
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        log_pi, entropies, actions = ctx.saved_tensors
-        of_logprob, of_entropy = (gradient.unsqueeze(-1) for gradient in gradients)
-        slope = (log_pi.clamp(min=LEAST_LOGPROB) + entropies.unsqueeze(-1)).mul_(-of_entropy).sub_(of_logprob)
-        return slope.mul_(log_pi.exp()).scatter_add_(-1, actions.unsqueeze(-1), of_logprob), None
+    def backward(ctx: Any, of_logprob: Tensor | None, of_entropy: Tensor | None) -> tuple[Tensor | None, None]:
+        pi, entropies, actions = ctx.saved_tensors
+        slope: Tensor | None = None
+        if of_logprob is not None:
+            slope = pi * -of_logprob.unsqueeze(-1)
+            slope.scatter_add_(-1, actions.unsqueeze(-1), of_logprob.unsqueeze(-1))
+        if of_entropy is not None:
+            surprise = pi.log().clamp_(min=LEAST_LOGPROB).add_(entropies.unsqueeze(-1))
+            of_logit = surprise.mul_(pi).mul_(-of_entropy.unsqueeze(-1))
+            slope = of_logit if slope is None else slope.add_(of_logit)
+        return slope, None

@@ -33,6 +33,8 @@ class PolicyGroup(StageConfig):
     """Names of the linear layers that carry the adapter, or "all-linear"."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic inside the model; weights, log-probs and losses are fp32 always."""
+    value: Literal["shared", "separate"] = "shared"
+    """`shared`: the value head reads the policy's trunk. `separate`: a copy (with LoRA, another adapter), at twice the work."""
 
 
 class RolloutGroup(StageConfig):

@@ -12,7 +12,7 @@ from heedful.records.types import Completion, PromptRecord
 from heedful.stages.spec import InputSpec, StageConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 VERSION = 1
 INPUTS = {"policy": InputSpec(stages=("sft", "align")), "prompts": InputSpec(stages=("data",))}
@@ -40,7 +40,7 @@ class Config(StageConfig):
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Write `completions.jsonl`, K per prompt."""
     from heedful.engines.answering import answer
-    from heedful.engines.map import map_shards
+    from heedful.engines.map import iter_shards
     from heedful.engines.selecting import check_prompts, chosen_prompts
     from heedful.models.opening import open_generator
 
@@ -58,7 +58,13 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
             source=inputs["policy"].digest,
         )
 
-    completions = map_shards(prompts, shard, Completion, out, name="completions")
-    out.write("completions", completions)
-    finished = sum(c.finished for c in completions) / len(completions)
-    return out.finish(metrics={"prompts": len(prompts), "completions": len(completions), "finished_share": finished})
+    finished = 0
+
+    def drawn() -> Iterator[Completion]:
+        nonlocal finished
+        for completion in iter_shards(prompts, shard, Completion, out, name="completions"):
+            finished += completion.finished
+            yield completion
+
+    count = out.write("completions", drawn())
+    return out.finish(metrics={"prompts": len(prompts), "completions": count, "finished_share": finished / count})

@@ -43,7 +43,9 @@ def byte_reward(seed: int = 0, *, mode: Mode = "pairwise") -> RewardModel:
     return new_reward_model(backbone, mode, seed=seed)
 
 
-def byte_policy(model: Any, *, temperature: float = 1.0, value_head: bool = True) -> LanguagePolicy:
+def byte_policy(
+    model: Any, *, temperature: float = 1.0, value_head: bool = True, own_value_trunk: bool = False
+) -> LanguagePolicy:
     """Return any language model over bytes (one with adapters too) as a policy, its value head at 0."""
     tokenizer = byte_tokenizer()
     bare = model.get_base_model() if hasattr(model, "peft_config") else model
@@ -53,6 +55,7 @@ def byte_policy(model: Any, *, temperature: float = 1.0, value_head: bool = True
         stop=stop_ids(bare, tokenizer),
         temperature=temperature,
         value_head=ScalarHead(bare.get_input_embeddings().weight.shape[1], zero=True) if value_head else None,
+        own_value_trunk=own_value_trunk,
     )
 
 

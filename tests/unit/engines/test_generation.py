@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -8,16 +9,21 @@ from torch.testing import assert_close
 
 from heedful.engines import generation
 from heedful.engines.generation import Sampled, _decoder, draw, sample
+from heedful.errors import ShapeError
 from heedful.models.policy import LanguagePolicy
 from heedful.models.trunks import PromptTokens
 from heedful.testing.policies import byte_causal, byte_policy
-from tests.families import ALL, CAUSAL, VOCAB, bart, llama, some_prompts
+from tests.families import ALL, CAUSAL, VOCAB, bart, llama, some_decisions, some_prompts
 from tests.tolerances import FP32_SUM
 
 PROMPTS = some_prompts((3, 7, 1, 5, 7, 2))
 SEEDS = [11, 12, 13, 14, 15, 16]
 MANY_STOPS = frozenset(range(1, 80))
 """So many tokens end a completion that rows end at different places."""
+EDGE = 1e-5
+"""How near to the edge of a draw rounding may decide."""
+LOGITS = 1e-5
+"""How far logits may be from those of a whole forward, fp32."""
 SUSPICIOUS = 1e-4
 """p-value below which two distributions are taken to differ; the seeds are fixed."""
 
@@ -63,8 +69,11 @@ def test_dropping_finished_rows_changes_nothing(family: str, monkeypatch: pytest
 def test_stepwise_and_whole_forward_give_the_same_logprobs(family: str) -> None:
     policy = policy_of(ALL[family](), frozenset())
     drawn = sample(policy, PROMPTS, SEEDS, max_new_tokens=6)
-    decoder = _decoder(policy, PROMPTS)
-    steps = [decoder.start()] + [decoder.step(drawn.actions[:, t]) for t in range(5)]
+    longest_first = torch.argsort(PROMPTS.lengths, descending=True, stable=True)
+    decoder = _decoder(policy, PROMPTS[longest_first], 6)
+    actions = drawn.actions[longest_first]
+    steps = [decoder.start()] + [decoder.step(actions[:, t]) for t in range(5)]
+    steps = [logits[torch.argsort(longest_first)] for logits in steps]
     stepwise = torch.stack(steps, 1).log_softmax(-1).gather(2, drawn.actions[..., None])[..., 0]
     states = policy.trunk.states(PROMPTS, drawn.actions, drawn.mask)
     whole = states.head(states.inputs).log_softmax(-1).gather(1, drawn.actions.flatten()[:, None])[:, 0]
@@ -134,6 +143,78 @@ def test_every_id_of_the_stop_set_ends_a_completion(token: int) -> None:
     endless = sample(policy_of(model, frozenset({9})), PROMPTS, SEEDS, max_new_tokens=4)
     assert endless.actions.tolist() == [[token] * 4] * len(SEEDS)
     assert endless.truncated.all()
+
+
+def test_a_draw_of_a_large_vocabulary_is_that_of_a_small_one() -> None:
+    """Found block by block, the token is the one whose stretch of the cumulative distribution holds the uniform (NumPy, fp64)."""
+    logits = torch.randn(64, 1000, generator=torch.Generator().manual_seed(2)) * 3
+    logits[:, 100:400] = -torch.inf
+    uniforms = torch.linspace(0, 1 - 2**-53, 64, dtype=torch.float64)
+    chances = np.exp(logits.double().numpy() / 0.7)
+    edges = np.cumsum(chances / chances.sum(1, keepdims=True), axis=1)
+    for token, u, edge in zip(draw(logits, uniforms, 0.7).tolist(), uniforms.tolist(), edges, strict=True):
+        low = edge[token - 1] if token else 0.0
+        assert low - EDGE <= u <= edge[token] + EDGE
+        assert edge[token] > low
+
+
+@pytest.mark.parametrize("vocabulary", [9, 128, 129, 1000])
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2**-53, 1.0])
+def test_a_token_without_probability_is_never_drawn(vocabulary: int, uniform: float) -> None:
+    allowed = vocabulary // 2
+    logits = torch.full((1, vocabulary), -torch.inf)
+    logits[0, allowed] = -3.0
+    assert draw(logits, torch.tensor([uniform], dtype=torch.float64), 1.0).tolist() == [allowed]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("cells", [1, 8, 10_000])
+def test_prompts_read_in_parts_of_any_size_give_the_same(
+    family: str, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = policy_of(CAUSAL[family]())
+    expected = completions(policy)
+    monkeypatch.setitem(generation.PROMPT_CELLS, "cpu", cells)
+    assert completions(policy) == expected
+
+
+@pytest.mark.parametrize("every", [3, 100])
+def test_a_late_look_at_who_has_finished_changes_nothing(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_of(llama())
+    expected = completions(policy)
+    monkeypatch.setitem(generation.LOOK_EVERY, "cpu", every)
+    assert completions(policy) == expected
+
+
+@pytest.mark.parametrize("family", ALL)
+@torch.no_grad()
+def test_logits_with_a_cache_are_those_without(family: str) -> None:
+    """Logits after each token, with rows taken out on the way, are those of a whole forward without a cache."""
+    policy = policy_of(ALL[family](), frozenset())
+    order = torch.argsort(PROMPTS.lengths, descending=True, stable=True)
+    prompts = PROMPTS[order]
+    actions = some_decisions((6,) * len(prompts))[0]
+    decoder = _decoder(policy, prompts, 6)
+    rows = torch.arange(len(prompts))
+    logits = decoder.start()
+    for t in range(6):
+        mask = (torch.arange(6) <= t).expand(len(rows), -1)
+        states = policy.trunk.states(prompts[rows], actions[rows], mask)
+        whole = states.head(states.inputs).view(len(rows), t + 1, -1)[:, -1]
+        assert_close(logits, whole, atol=LOGITS, rtol=LOGITS)
+        if t in (1, 3):
+            running = torch.arange(len(rows)) != t  # one row leaves, from the middle
+            rows = rows[decoder.keep(running, len(rows) - 1)]
+        if t < 5:
+            logits = decoder.step(actions[rows, t])
+
+
+def test_a_step_beyond_the_limit_is_refused() -> None:
+    decoder = _decoder(policy_of(llama()), PROMPTS[torch.tensor([1, 0])], 1)
+    decoder.start()
+    decoder.step(torch.tensor([5, 6]))
+    with pytest.raises(ShapeError, match="9 columns"):
+        decoder.step(torch.tensor([5, 6]))
 
 
 def test_a_first_token_that_stops_everyone() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.engines.map import map_shards
+from heedful.engines.map import iter_shards, map_shards
 from heedful.records.artifacts import Identity, Workspace
 from heedful.records.types import PromptRecord
 
@@ -55,3 +55,14 @@ def test_no_rows_no_calls(tmp_path: Path) -> None:
     function = Shouting()
     assert mapped(tmp_path, function, []) == []
     assert function.asked == []
+
+
+def test_one_shard_at_a_time(tmp_path: Path) -> None:
+    function = Shouting()
+    with Workspace(tmp_path, Identity("sample", 1, {}, 0).manifest()) as out:
+        stream = iter_shards(ROWS, function, PromptRecord, out, name="words", shard_rows=4)
+        assert function.asked == []
+        assert [next(stream).id for _ in range(4)] == ["0", "1", "2", "3"]
+        assert function.asked == [[0, 1, 2, 3]]
+        assert next(stream).id == "4"
+        assert function.asked == [[0, 1, 2, 3], [4, 5, 6, 7]]

@@ -157,3 +157,47 @@ def test_tokens_of_text_fit_the_context() -> None:
     packed = policy.tokens(["ab", "c"], room=4)
     assert packed.lengths.tolist() == [3, 2]  # a BOS before each
     assert packed.tokens[:, 0].tolist() == [2, 2]
+
+
+SEPARATE: dict[str, Callable[[str], Any]] = {
+    "lora": lambda family: add_lora(ALL[family](), r=4, alpha=8.0, targets=LORA_TARGETS[family], seed=0),
+    "full": lambda family: ALL[family](),
+}
+
+
+@every_policy
+@every_family
+def test_a_separate_value_trunk_starts_as_the_policys_and_learns_alone(family: str, method: str) -> None:
+    shared = byte_policy(SEPARATE[method](family))
+    policy = byte_policy(SEPARATE[method](family), own_value_trunk=True)
+    for one in (shared, policy):
+        assert one.value_head is not None
+        one.value_head.weight.data.fill_(0.3)
+    before, expected = policy.evaluate(table(torch.zeros(MASK.shape))), shared.evaluate(table(torch.zeros(MASK.shape)))
+    assert_close(before.values, expected.values, atol=FP32_SUM, rtol=FP32_SUM)
+    assert_close(before.logprobs, expected.logprobs, atol=FP32_SUM, rtol=FP32_SUM)
+    optimizer = torch.optim.Adam([p for _, p in policy.trainable()], lr=0.01)
+    before.values.sum().backward()
+    optimizer.step()
+    after = policy.evaluate(table(torch.zeros(MASK.shape)))
+    assert torch.equal(after.logprobs, before.logprobs)
+    assert (after.values - before.values).abs()[MASK].min() > 0
+
+
+@every_policy
+def test_the_policys_loss_does_not_reach_a_separate_value_trunk(method: str) -> None:
+    policy = byte_policy(SEPARATE[method]("llama"), own_value_trunk=True)
+    policy.evaluate(table(torch.zeros(MASK.shape))).logprobs.sum().backward()
+    touched = {name for name, p in policy.trainable() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert touched
+    assert not any("value" in name for name in touched)
+
+
+def test_the_reference_does_not_see_the_value_adapter() -> None:
+    policy = byte_policy(SEPARATE["lora"]("llama"), own_value_trunk=True)
+    reference = base_reference(policy)
+    before = policy.evaluate_beside(reference, PROMPTS, ACTIONS, MASK)
+    train_a_little(policy)
+    after = policy.evaluate_beside(reference, PROMPTS, ACTIONS, MASK)
+    assert torch.equal(after.ref_logprobs, before.ref_logprobs)
+    assert {name for name, p in policy.trainable() if p.requires_grad} == {name for name, _ in policy.trainable()}

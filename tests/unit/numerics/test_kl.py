@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from heedful.errors import ConfigError
-from heedful.numerics.kl import AdaptiveKL, FixedKL, exact_kl, head_exact_kl, k1, k2, k3
+from heedful.numerics.kl import AdaptiveKL, FixedKL, exact_kl, head_comparison, k1, k2, k3
 from tests.tolerances import FP32, FP32_SUM
 
 LOGPROBS = torch.tensor([[math.log(0.5), math.log(0.2)]])
@@ -72,16 +72,32 @@ def test_exact_has_gradients() -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 3, 20])
-def test_from_heads_is_the_same_without_gradients(chunk: int | None) -> None:
+def test_a_comparison_from_heads_is_by_definition_and_without_gradients(chunk: int | None) -> None:
     generator = torch.Generator().manual_seed(4)
     hidden, ref_hidden = torch.randn(8, 4, generator=generator), torch.randn(8, 5, generator=generator)
     torch.manual_seed(0)
     head, ref_head = nn.Linear(4, 9), nn.Linear(5, 9)
-    found = head_exact_kl(hidden, head, ref_hidden, ref_head, temperature=0.5, chunk=chunk)
+    actions = torch.tensor([0, 8, 3, 3, 1, 7, 2, 5])
+    found = head_comparison(hidden, head, ref_hidden, ref_head, actions, temperature=0.5, chunk=chunk)
     pi, ref = (head(hidden) * 2).softmax(-1), (ref_head(ref_hidden) * 2).softmax(-1)
     expected = (pi * (pi / ref).log()).sum(-1).detach()
-    assert_close(found, expected, atol=FP32_SUM, rtol=FP32_SUM)
-    assert not found.requires_grad
+    assert_close(found.exact_kl, expected, atol=FP32_SUM, rtol=FP32_SUM)
+    assert_close(found.entropy, -(pi * pi.log()).sum(-1), atol=FP32_SUM, rtol=FP32_SUM)
+    for logprobs, chances in ((found.logprobs, pi), (found.ref_logprobs, ref)):
+        assert_close(logprobs, chances[range(8), actions].log(), atol=FP32_SUM, rtol=FP32_SUM)
+        assert not logprobs.requires_grad
+    assert not found.exact_kl.requires_grad
+
+
+def test_a_comparison_with_forbidden_actions() -> None:
+    """Policy 1/2, 1/2, never, against 1/4, 3/4, never and against 1, never, never: there KL is infinite. By hand."""
+    policy = torch.tensor([[0.0, 0.0, -math.inf]]).expand(2, -1)
+    reference = torch.tensor([[0.0, math.log(3), -math.inf], [0.0, -math.inf, -math.inf]])
+    found = head_comparison(policy, lambda h: h, reference, lambda h: h, torch.tensor([0, 1]))
+    assert_close(found.exact_kl, torch.tensor([0.5 * math.log(4 / 3), math.inf]), atol=FP32, rtol=FP32)
+    assert_close(found.entropy, torch.full((2,), math.log(2)), atol=FP32, rtol=FP32)
+    assert_close(found.ref_logprobs, torch.tensor([math.log(0.25), -math.inf]), atol=FP32, rtol=FP32)
+    assert policy[0].tolist() == [0.0, 0.0, -math.inf]  # nothing was done to what was given
 
 
 def test_adaptive_check_value() -> None:

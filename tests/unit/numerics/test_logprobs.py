@@ -65,6 +65,16 @@ def test_forbidden_action_under_a_steep_loss() -> None:
     assert_close(logits.grad / 1e5, torch.tensor([expected]), atol=FP32, rtol=FP32)
 
 
+def test_an_entropy_that_is_only_looked_at_leaves_the_gradient_alone() -> None:
+    grads = []
+    for weight in (None, 0.0):
+        logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        logprobs, entropies = logprobs_and_entropy(logits, torch.arange(4))
+        (logprobs.sum() if weight is None else logprobs.sum() + weight * entropies.sum()).backward()
+        grads.append(logits.grad)
+    assert torch.equal(*grads)
+
+
 def test_any_number_of_leading_dimensions() -> None:
     """The vocabulary is the last dimension, whatever stands before it; all gradients too."""
     table = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(2))

@@ -44,7 +44,7 @@ def test_at_least_fp32(given: torch.dtype, expected: torch.dtype) -> None:
         lambda: kl.k2(X, TWO),
         lambda: kl.k3(X, TWO),
         lambda: kl.exact_kl(X, torch.zeros(2, 4)),
-        lambda: kl.head_exact_kl(X, lambda h: h, torch.zeros(3, 3), lambda h: h),
+        lambda: kl.head_comparison(X, lambda h: h, torch.zeros(3, 3), lambda h: h, torch.zeros(2, dtype=torch.long)),
         lambda: rewards.shape_rewards(ONE, X, MASK, kl_coef=0.1),
         lambda: rewards.shape_rewards(TWO, X, SHORT, kl_coef=0.1),
         lambda: rewards.missing_eos(TWO, torch.ones(1, dtype=torch.bool), value=1.0),

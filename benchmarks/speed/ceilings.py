@@ -1,0 +1,101 @@
+"""What the machine can do: matmul rates at the shapes of a model, and memory bandwidth; and how much of it is used."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+REPEATS = 9
+COPIED = 2**28
+"""Bytes; far more than any cache holds."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The linear layers of a Llama-type model.
+
+    `layers` times q, k, v, o [D, D], gate, up [D, F] and down [F, D]; then the head [D, V].
+    """
+
+    vocabulary: int
+    width: int
+    inner: int
+    layers: int
+
+    @classmethod
+    def of(cls, config: Any) -> Shape:
+        """Return the shape that a transformers configuration describes."""
+        return cls(config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers)
+
+    def linears(self) -> list[tuple[int, int, int]]:
+        """Return (inputs, outputs, how many such layers in the model), without the head."""
+        width, inner = self.width, self.inner
+        return [
+            (width, width, 4 * self.layers),
+            (width, inner, 2 * self.layers),
+            (inner, width, self.layers),
+        ]
+
+    @property
+    def weights(self) -> int:
+        """How many weights the linear layers have, the head included."""
+        return sum(i * o * n for i, o, n in self.linears()) + self.width * self.vocabulary
+
+
+def product_time(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> float:
+    """Return the median seconds of [rows, inputs] x [inputs, outputs]."""
+    left, right = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
+    return median_time(lambda: torch.nn.functional.linear(left, right))
+
+
+def median_time(run: Callable[[], object]) -> float:
+    """Return the median seconds of `run`, after one call to warm up."""
+    run()
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def bandwidth() -> float:
+    """Return bytes per second that are read and written by a copy."""
+    source, target = torch.zeros(COPIED // 4), torch.zeros(COPIED // 4)
+    return 2 * COPIED / median_time(lambda: target.copy_(source))
+
+
+def forward_time(shape: Shape, rows: int, dtype: torch.dtype) -> float:
+    """Return the seconds that the linear layers take for `rows` tokens, without the head."""
+    return sum(count * product_time(rows, i, o, dtype) for i, o, count in shape.linears())
+
+
+def update_time(shape: Shape, *, tokens: int, decisions: int, rows: int, epochs: int, dtype: torch.dtype) -> float:
+    """Return the seconds of an update if it consisted of its matmuls alone: forward, and twice as much backward.
+
+    Args:
+        tokens: real tokens that the trunk reads in one epoch. decisions: of these, rows that reach the head.
+        rows: tokens of one minibatch, which is the shape that is timed.
+    """
+    trunk = sum(
+        count * (product_time(rows, i, o, dtype) + product_time(rows, o, i, dtype) + product_time(o, rows, i, dtype))
+        for i, o, count in shape.linears()
+    )
+    share = max(1, rows * decisions // tokens)
+    head = (
+        product_time(share, shape.width, shape.vocabulary, dtype)
+        + product_time(share, shape.vocabulary, shape.width, dtype)
+        + product_time(shape.vocabulary, share, shape.width, dtype)
+    )
+    return epochs * tokens / rows * (trunk + head)
+
+
+def rate(shape: Shape, rows: int, dtype: torch.dtype) -> float:
+    """Return floating-point operations per second of the linear layers at `rows` tokens."""
+    work = sum(2 * rows * i * o * count for i, o, count in shape.linears())
+    return work / forward_time(shape, rows, dtype)

@@ -1,0 +1,145 @@
+"""What both sides are measured on: Llama-type models with random weights, their own BPE tokenizers, and prompts.
+
+    python benchmarks/speed/models.py --out work/models [--sizes small base]
+
+small has 13.8M parameters (384 x 6, vocabulary 8192), base 109.5M (768 x 12, vocabulary 32000). A prompt has 32 to 64
+tokens, of which the first is BOS, and its text is tokenized to just these tokens, so that one side may be given text
+and the other tokens. Runs in either side's environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+
+SPECIAL = ["<pad>", "<eos>", "<bos>"]
+PAD, EOS, BOS = range(3)
+PROMPTS = 512
+SHORTEST, LONGEST = 32, 64
+CONTEXT = 2048
+
+
+@dataclass(frozen=True)
+class Size:
+    """`text` is how many characters of Python source the tokenizer is trained on."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    text: float
+
+
+SIZES = {
+    "tiny": Size(400, 32, 2, 2, 64, 3e5),
+    "small": Size(8192, 384, 6, 6, 1024, 6e6),
+    "base": Size(32_000, 768, 12, 12, 2048, 2.5e7),
+}
+
+
+def main() -> None:
+    """Build what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sizes", nargs="*", choices=list(SIZES), default=["small", "base"])
+    args = parser.parse_args()
+    for name in args.sizes:
+        if not (args.out / name / "prompts.json").is_file():
+            build(SIZES[name], args.out / name)
+
+
+def build(size: Size, folder: Path) -> None:
+    """Write `policy/` and `reward/`, both with the tokenizer, and then `prompts.json`."""
+    sources = list(corpus())
+    tokenizer = train_tokenizer(size, sources)
+    config = LlamaConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        intermediate_size=size.inner,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+        bos_token_id=BOS,
+    )
+    torch.manual_seed(0)
+    policy = LlamaForCausalLM(config)
+    config.num_labels = 1
+    for kind, model in (("policy", policy), ("reward", LlamaForSequenceClassification(config))):
+        model.save_pretrained(str(folder / kind))
+        tokenizer.save_pretrained(str(folder / kind))
+    prompts = some_prompts(tokenizer, sources)
+    (folder / "prompts.json").write_text(json.dumps(prompts), encoding="utf-8")
+
+
+def corpus() -> Iterator[str]:
+    """Yield the Python sources of the standard library, which every machine has, in a fixed shuffle."""
+    files = sorted(Path(os.__file__).parent.rglob("*.py"))
+    files = [file for file in files if "site-packages" not in file.parts]
+    random.Random(0).shuffle(files)
+    for file in files:
+        try:
+            yield file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+
+
+def train_tokenizer(size: Size, sources: list[str]) -> Any:
+    """Return a byte-level BPE tokenizer with exactly the size's vocabulary."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size.vocabulary,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator(_up_to(sources, size.text), trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", padding_side="left"
+    )
+    if len(tokenizer) != size.vocabulary:
+        raise SystemExit(f"the tokenizer has {len(tokenizer)} tokens; {size.vocabulary} were expected, from more text")
+    return tokenizer
+
+
+def _up_to(sources: list[str], characters: float) -> Iterator[str]:
+    seen = 0
+    for source in sources:
+        yield source
+        seen += len(source)
+        if seen > characters:
+            return
+
+
+def some_prompts(tokenizer: Any, sources: list[str]) -> list[dict[str, Any]]:
+    """Return prompts as `text` and `tokens`; both say the same."""
+    drawn, found = random.Random(1), []
+    while len(found) < PROMPTS:
+        source = drawn.choice(sources)
+        start = drawn.randrange(max(1, len(source) - 1000))
+        ids = tokenizer(source[start : start + 1000])["input_ids"]
+        text = tokenizer.decode(ids[: drawn.randint(SHORTEST, LONGEST) - 1])
+        again = [BOS, *tokenizer(text)["input_ids"]]
+        if SHORTEST <= len(again) <= LONGEST:
+            found.append({"text": text, "tokens": again})
+    return found
+
+
+if __name__ == "__main__":
+    main()
