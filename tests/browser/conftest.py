@@ -9,7 +9,8 @@ import pytest
 MISSING = "no Chromium: tests of pages did not run; install the system package `chromium` and the extra `test`"
 
 
-@pytest.fixture(scope="session")
+# For a module and not for the whole session: as long as Playwright is open, nothing else in this thread can run an event loop.
+@pytest.fixture(scope="module")
 def chromium():
     """A running browser."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
