@@ -168,7 +168,7 @@ def watch(trainer: Any, module: Any, turns: Any) -> None:
 
 
 class FirstRatio:
-    """How far the ratio is off 1 in the first minibatch of an iteration, over real tokens: at most (`error`), and on average (`mean`)."""
+    """How far the ratio is off 1 in an iteration's first minibatch, over real tokens: at most (`error`) and on average (`mean`)."""
 
     def __init__(self, eos: int) -> None:
         self._eos = eos
