@@ -54,12 +54,16 @@ def main() -> None:
         rewards=RewardSettings(missing_eos_value=MISSING_EOS),
         max_new_tokens=args.response,
         batch_rows=args.rows,
+        forward_cells=args.microbatch,
     )
     optimizer = torch.optim.AdamW(
         [value for _, value in policy.trainable()], lr=LR, eps=1e-5, weight_decay=0.0, fused=True
     )
     settings = PPOSettings(
-        num_epochs=args.epochs, minibatch_rows=args.rows // 4, ratio_tolerance=RATIO_TOLERANCE[args.precision]
+        num_epochs=args.epochs,
+        minibatch_rows=args.rows // 4,
+        microbatch_cells=args.microbatch,
+        ratio_tolerance=RATIO_TOLERANCE[args.precision],
     )
     generation_is_told(turns)
     turns.ready(threads=torch.get_num_threads(), trainable=sum(value.numel() for _, value in policy.trainable()))
@@ -88,6 +92,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--response", type=int, default=64)
+    parser.add_argument(
+        "--microbatch", type=int, default=1024, help="tokens per forward; changes memory, not the result"
+    )
     parser.add_argument("--threads", type=int)
     return parser.parse_args()
 

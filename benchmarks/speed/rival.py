@@ -161,14 +161,14 @@ def watch(trainer: Any, module: Any, turns: Any) -> None:
         return step(*args, **kwargs)
 
     def logged(metrics: dict[str, float], *_args: Any, **_kwargs: Any) -> None:
-        turns.done(**seen, ratio_error=ratio.error, kl=metrics["objective/kl"])
+        turns.done(**seen, ratio_error=ratio.error, ratio_mean_error=ratio.mean, kl=metrics["objective/kl"])
 
     module.batch_generation, module.forward, module.selective_log_softmax = generation, forwarded, selected
     trainer.optimizer.optimizer.step, trainer.log = stepped, logged
 
 
 class FirstRatio:
-    """How far the ratio is off 1 in the first minibatch of an iteration, at most, over real tokens."""
+    """How far the ratio is off 1 in an iteration's first minibatch, over real tokens: at most (`error`) and on average (`mean`)."""
 
     def __init__(self, eos: int) -> None:
         self._eos = eos
@@ -178,6 +178,7 @@ class FirstRatio:
         """Forget the last iteration."""
         self._old: Any = None
         self.error: float | None = None
+        self.mean: float | None = None
 
     def lengths(self, responses: Any) -> Any:
         """Return real tokens [B], EOS included."""
@@ -200,7 +201,7 @@ class FirstRatio:
         rows = [int((known == response).all(1).nonzero()[0, 0]) for response in responses]
         mask = torch.arange(responses.shape[1]) < self.lengths(responses)[:, None]
         ratio = (logprobs.detach().float() - old[rows]).exp()
-        self.error = float((ratio - 1).abs()[mask].max())
+        self.error, self.mean = float((ratio - 1).abs()[mask].max()), float((ratio - 1).abs()[mask].mean())
 
 
 if __name__ == "__main__":

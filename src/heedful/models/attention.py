@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
@@ -25,13 +26,18 @@ PACKING = "heedful_packing"
 """Name of the argument that carries a `Packing` through a model's forward to its attention."""
 PLAIN_UP_TO = 512
 """Longest row for plain attention."""
+BF16_MULTIPLE = 64
+"""Tokens that packed rows are filled up to in bf16."""
 PROBE_LENGTHS = (2, 4, 3)
 PROBE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Rows of these `lengths` [B], one after another without padding, N tokens in all.
+    """Rows of some lengths [B], one after another without padding, N tokens in all.
+
+    Where `multiple` > 1, copies of the first token fill N up; they belong to no row. oneDNN keeps code for every N it meets in
+    bf16, some hundred KiB each, so on a CPU few different N are better.
 
     `places` [B, L] says where in the N tokens each cell of the padded rows stands (any place for a cell beyond its row's
     end), `cells` [N] where among the B * L cells each token stands.
@@ -41,13 +47,14 @@ class Packing:
     cells: Tensor
 
     @classmethod
-    def of(cls, lengths: Tensor) -> Packing:
-        """Return the packing of rows of these lengths, each at least 1."""
+    def of(cls, lengths: Tensor, multiple: int = 1) -> Packing:
+        """Return the packing of rows of these lengths, each at least 1, filled up to a multiple of tokens."""
         columns = torch.arange(int(lengths.max()), device=lengths.device)
         real = columns < lengths[:, None]
         starts = lengths.cumsum(0) - lengths
         places = torch.where(real, starts[:, None] + columns, 0)
-        return cls(places, real.flatten().nonzero()[:, 0])
+        cells = real.flatten().nonzero()[:, 0]
+        return cls(places, pad(cells, (0, -len(cells) % multiple)))
 
     def apart(self, packed: Tensor) -> Tensor:
         """Return [B, H, L, D] for [1, H, N, D]; a cell beyond a row's end holds something that no token may look at."""

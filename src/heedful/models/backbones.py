@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModel
 
 from heedful.errors import ModelError
-from heedful.models.attention import Packing, adopt, packable
+from heedful.models.attention import BF16_MULTIPLE, Packing, adopt, packable
 from heedful.models.folders import checked_folder, refuse_pickle
 from heedful.models.loading import (
     Kind,
@@ -148,7 +148,8 @@ class Backbone:
     def _decoded(self, inputs: dict[str, Tensor]) -> Tensor:
         # right padding: causal attention never looks at it, so neither mask nor positions are needed
         tokens, lengths = inputs["input_ids"], inputs["attention_mask"].sum(1)
-        packing = Packing.of(lengths) if self._packs and bool((lengths < tokens.shape[1]).any()) else None
+        multiple = BF16_MULTIPLE if self.reading.precision == "bf16" else 1
+        packing = Packing.of(lengths, multiple) if self._packs and bool((lengths < tokens.shape[1]).any()) else None
         given = {"input_ids": tokens} if packing is None else packing.inputs(tokens)
         hidden: Tensor = self.model(**given, use_cache=False).last_hidden_state
         if packing is not None:

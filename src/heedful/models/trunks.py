@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from heedful.errors import ModelError
-from heedful.models.attention import Packing, adopt, packable
+from heedful.models.attention import BF16_MULTIPLE, Packing, adopt, packable
 from heedful.models.own_head import OwnHead, differs, output_layer
 
 PROBE_TOKENS = 4
@@ -111,7 +111,7 @@ class CausalTrunk:
         tokens, lengths = join(prompts, actions, mask), prompts.lengths + mask.sum(1) - 1
         if not self._packs or bool((lengths == tokens.shape[1]).all()):
             return Layout({"input_ids": tokens}, rows, places)
-        packing = Packing.of(lengths)
+        packing = Packing.of(lengths, BF16_MULTIPLE if self._precision == "bf16" else 1)
         return Layout(packing.inputs(tokens), torch.zeros_like(rows), packing.places[rows, places])
 
     def _plain(self, layout: Layout) -> Tensor:

@@ -40,6 +40,29 @@ def test_packed_cells_by_hand() -> None:
     assert packing.places.tolist() == [[0, 1, 0], [2, 0, 0], [3, 4, 5]]
 
 
+def test_packed_tokens_are_filled_up_with_copies_that_belong_to_no_row() -> None:
+    packing = Packing.of(torch.tensor([2, 1]), multiple=4)
+    given = packing.inputs(torch.tensor([[10, 11], [20, 0]]))
+    assert given["input_ids"].tolist() == [[10, 11, 20, 10]]
+    assert packing.places.tolist() == [[0, 1], [2, 0]]
+
+
+@pytest.mark.parametrize("multiple", [7, 64])
+def test_filling_up_changes_no_state_and_no_gradient(multiple: int) -> None:
+    lengths = PROMPTS.lengths
+    found = []
+    for packing in (Packing.of(lengths), Packing.of(lengths, multiple)):
+        model = llama()
+        adopt(model)
+        given = packing.inputs(PROMPTS.tokens)
+        assert given["input_ids"].shape[1] in (int(lengths.sum()), -(-int(lengths.sum()) // multiple) * multiple)
+        hidden = model.base_model(**given, use_cache=False).last_hidden_state[0, : int(lengths.sum())]
+        hidden.square().mean().backward()
+        found.append([hidden.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, atol=FP32, rtol=FP32_SUM)
+
+
 def test_apart_and_together_again() -> None:
     packing = Packing.of(LENGTHS)
     packed = torch.randn(1, 2, 9, 4)
