@@ -10,17 +10,16 @@ import socket
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from heedful.feedback.database import Database
 from heedful.feedback.tables import Base
+from tests.programs import skip_loudly
 
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -38,11 +37,7 @@ def require_postgresql() -> Path:
     """Return the folder with the binaries; skip loudly where there are none, and fail where CI is set."""
     found = postgresql_binaries()
     if found is None:
-        message = "SKIPPED: the tests on PostgreSQL, because there is none (apt-get install postgresql)"
-        if os.environ.get("CI"):
-            pytest.fail(f"{message}; CI is set: what is skipped counts as failed")
-        warnings.warn(message, stacklevel=2)
-        pytest.skip(message)
+        skip_loudly("the tests on PostgreSQL, because there is none (apt-get install postgresql)")
     return found
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import time
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +16,8 @@ import httpx
 import pytest
 import yaml
 from deploy.requirements import ONLY_TRAINING, needed
+
+from tests.programs import require
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKED = f"""
@@ -75,13 +75,7 @@ def site(folder):
 @contextmanager
 def proxy(folder, upstream):
     """Caddy with the configuration of the compose file, and a certificate of its own for localhost."""
-    caddy = shutil.which("caddy")
-    if caddy is None:
-        message = "SKIPPED: the test behind a TLS proxy, because there is none (apt-get install caddy)"
-        if os.environ.get("CI"):
-            pytest.fail(f"{message}; CI is set: what is skipped counts as failed")
-        warnings.warn(message, stacklevel=2)
-        pytest.skip(message)
+    caddy = require("caddy", "the test behind a TLS proxy", "caddy")
     port = free_port()
     environment = {
         "PATH": os.environ["PATH"],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from benchmarks.feedback import kills, load, sites, traced
+
+from tests.programs import require_tracing
 
 
 @pytest.mark.parametrize("kind", sites.DATABASES)
@@ -26,9 +26,9 @@ def test_under_load_and_during_an_upload_everybody_gets_an_answer(kind, tmp_path
     assert load.LOCKED not in outcome.log
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="SKIPPED: there is no strace (apt-get install strace)")
 @pytest.mark.parametrize("kind", sites.DATABASES)
 def test_the_answer_is_on_the_disk_before_it_is_acknowledged(kind, tmp_path):
+    require_tracing()
     found = traced.run(kind, 20, tmp_path)
     assert found["acknowledged"] == 20
     assert found["after_fsync"] == found["answered"] == 20

@@ -92,7 +92,7 @@ def _answers(
             reference=reference,
         )
 
-    return map_shards(prompts, shard, Completion, out, name=f"answers-{side}")
+    return list(map_shards(prompts, shard, Completion, out, name=f"answers-{side}"))
 
 
 def _measures(config: Config, inputs: Mapping[str, Artifact]) -> list[Measure]:
@@ -159,7 +159,7 @@ def _outcomes(side: Side, answers: list[Completion], measures: Sequence[Measure]
             for i, row in enumerate(rows)
         ]
 
-    return map_shards(answers, shard, Outcome, out, name=f"outcomes-{side}", shard_rows=512)
+    return list(map_shards(answers, shard, Outcome, out, name=f"outcomes-{side}", shard_rows=512))
 
 
 def _summary(

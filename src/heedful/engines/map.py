@@ -26,19 +26,6 @@ def map_shards(
     *,
     name: str,
     shard_rows: int = 128,
-) -> list[Out]:
-    """Return all that `iter_shards` yields; arguments as there."""
-    return list(iter_shards(rows, function, kind, out, name=name, shard_rows=shard_rows))
-
-
-def iter_shards(
-    rows: Sequence[Row],
-    function: Callable[[Sequence[Row]], list[Out]],
-    kind: type[Out],
-    out: Workspace,
-    *,
-    name: str,
-    shard_rows: int = 128,
 ) -> Iterator[Out]:
     """Yield `function` of all rows, in order, one shard in memory at a time; finished shards of an earlier try are not made again.
 

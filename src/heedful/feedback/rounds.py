@@ -19,20 +19,28 @@ from sqlalchemy.orm import Session
 from heedful.errors import DataError
 from heedful.feedback.accounts import add_user, people
 from heedful.feedback.database import Database
+from heedful.feedback.imports import store_tasks
 from heedful.feedback.journal import note
-from heedful.feedback.projects import COUNTED, NewProject, create_project, join, members, new_instructions, progress
+from heedful.feedback.projects import (
+    COUNTED,
+    NewProject,
+    create_project,
+    is_closed,
+    join,
+    members,
+    new_instructions,
+    progress,
+)
 from heedful.feedback.releases import rankings
 from heedful.feedback.simulated import SIMULATED, Panel
 from heedful.feedback.tables import Instruction, Project, Response, Ruling, Task
-from heedful.feedback.tasks import NewTask, add_tasks, assign_tasks
+from heedful.feedback.tasks import NewTask, assign_tasks
 from heedful.records.expected import plainly
 from heedful.records.recipes import show
 from heedful.records.types import Completion, Ranking
 
 CHANGEABLE = ("title", "ties", "overlap", "content_warning", "gold_share", "repeat_share")
 """What a recipe may change about a round that is open. With another mode, criterion or scale it is another round."""
-_AT_ONCE = 500
-"""Tasks stored in one transaction: labelers go on between them."""
 _ROUNDING = 1e-9
 
 
@@ -109,7 +117,7 @@ def open_round(database: Database, new: NewProject, tasks: Sequence[NewTask]) ->
     """Return the project of this name, made where there is none, with all these tasks in it and these settings in force."""
     now = datetime.now(UTC)
     project_id = database.write(lambda s: _project(s, new, now, None))
-    _add_all(database, project_id, tasks, now)
+    store_tasks(database, project_id, tasks, now)
     return project_id
 
 
@@ -143,7 +151,7 @@ def open_panel_round(
         return project_id, numbers
 
     project_id, numbers = database.write(begin)
-    _add_all(database, project_id, tasks, now)
+    store_tasks(database, project_id, tasks, now)
     listed = {key: [numbers[name] for name in chosen] for key, chosen in assigned.items()}
     database.write(lambda s: assign_tasks(s, project_id, listed))
     return project_id
@@ -152,8 +160,7 @@ def open_panel_round(
 def standing(s: Session, project_id: int) -> Standing:
     """Return how far a round is."""
     found = progress(s, project_id, None)
-    closed = bool(s.scalar(select(Project.closed).where(Project.id == project_id)))
-    return Standing(found.done, found.total, found.answers, found.wanted, closed)
+    return Standing(found.done, found.total, found.answers, found.wanted, is_closed(s, project_id))
 
 
 def arrived(s: Session, project_id: int) -> Arrived:
@@ -197,12 +204,6 @@ def _project(s: Session, new: NewProject, now: datetime, seed: int | None) -> in
     if new.instructions not in known:  # what a manager wrote on the page since is left in force
         new_instructions(s, row.id, new.instructions, now)
     return row.id
-
-
-def _add_all(database: Database, project_id: int, tasks: Sequence[NewTask], now: datetime) -> None:
-    for start in range(0, len(tasks), _AT_ONCE):
-        part = tasks[start : start + _AT_ONCE]
-        database.write(lambda s, part=part: add_tasks(s, project_id, part, now))  # type: ignore[misc]
 
 
 def _task(key: str, group: Sequence[Completion]) -> NewTask:

@@ -40,7 +40,7 @@ class Config(StageConfig):
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Write `completions.jsonl`, K per prompt."""
     from heedful.engines.answering import answer
-    from heedful.engines.map import iter_shards
+    from heedful.engines.map import map_shards
     from heedful.engines.selecting import check_prompts, chosen_prompts
     from heedful.models.opening import open_generator
 
@@ -62,7 +62,7 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
 
     def drawn() -> Iterator[Completion]:
         nonlocal finished
-        for completion in iter_shards(prompts, shard, Completion, out, name="completions"):
+        for completion in map_shards(prompts, shard, Completion, out, name="completions"):
             finished += completion.finished
             yield completion
 

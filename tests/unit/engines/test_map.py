@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.engines.map import iter_shards, map_shards
+from heedful.engines.map import map_shards
 from heedful.records.artifacts import Identity, Workspace
 from heedful.records.types import PromptRecord
 
@@ -26,7 +26,7 @@ class Shouting:
 
 def mapped(store: Path, function: Shouting, rows: Sequence[int] = ROWS, name: str = "words") -> list[str]:
     with Workspace(store, Identity("sample", 1, {}, 0).manifest()) as out:
-        found = map_shards(rows, function, PromptRecord, out, name=name, shard_rows=4)
+        found = list(map_shards(rows, function, PromptRecord, out, name=name, shard_rows=4))
     return [record.id for record in found]
 
 
@@ -60,7 +60,7 @@ def test_no_rows_no_calls(tmp_path: Path) -> None:
 def test_one_shard_at_a_time(tmp_path: Path) -> None:
     function = Shouting()
     with Workspace(tmp_path, Identity("sample", 1, {}, 0).manifest()) as out:
-        stream = iter_shards(ROWS, function, PromptRecord, out, name="words", shard_rows=4)
+        stream = map_shards(ROWS, function, PromptRecord, out, name="words", shard_rows=4)
         assert function.asked == []
         assert [next(stream).id for _ in range(4)] == ["0", "1", "2", "3"]
         assert function.asked == [[0, 1, 2, 3]]

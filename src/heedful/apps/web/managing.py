@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from tempfile import SpooledTemporaryFile
@@ -22,8 +21,8 @@ from heedful.apps.web.phrases import default_instructions, mode_names, tie_names
 from heedful.apps.web.problems import field_problem, not_found
 from heedful.apps.web.visiting import Entry
 from heedful.errors import DataError
-from heedful.feedback.database import Database
 from heedful.feedback.downloads import EXPORTS, write_export
+from heedful.feedback.imports import store_tasks
 from heedful.feedback.projects import (
     NewProject,
     ProjectSettings,
@@ -34,16 +33,14 @@ from heedful.feedback.projects import (
     project,
     set_closed,
 )
-from heedful.feedback.tasks import NewTask, add_tasks, check_gold
+from heedful.feedback.tasks import NewTask, check_gold
 
 router = APIRouter(prefix="/manage")
 
 UPLOADS = re.compile(r"/manage/(new|projects/\d+/tasks)")
 """The addresses that take files."""
-_AT_ONCE = 100
-"""Tasks stored in one transaction: labelers go on between them."""
-_BREAKS, _LONGEST_BREAK = 3, 0.5
-"""How long a part of an import rests: in lengths of what it took, and in seconds at most."""
+_REST = 3.0
+"""How long an import leaves the store to those who label, in lengths of what a part of it took."""
 _LONGEST_TEXT = 100_000
 _MOST_PERCENT = 50
 _IN_MEMORY, _CHUNK = 16 * 2**20, 2**16
@@ -111,7 +108,7 @@ def new_project(request: Request, who: Manager, form: Signed, store: Store) -> R
         project_id = store.write(lambda s: create_project(s, new, moment, by=who.user_id))
     except DataError as error:
         return _form_page(request, given, str(error))
-    _store_tasks(store, project_id, tasks)
+    store_tasks(store, project_id, tasks, now(), rest=_REST)
     return RedirectResponse(f"/manage/projects/{project_id}", 303)
 
 
@@ -139,20 +136,11 @@ def _uploaded(form: Form, rules: ProjectSettings) -> list[NewTask]:
     return tasks
 
 
-def _store_tasks(store: Database, project_id: int, tasks: list[NewTask]) -> None:
-    """Store tasks in small parts, and leave most of the time in between to those who label."""
-    moment = now()
-    for start in range(0, len(tasks), _AT_ONCE):
-        part, began = tasks[start : start + _AT_ONCE], time.monotonic()
-        store.write(lambda s, part=part: add_tasks(s, project_id, part, moment))  # type: ignore[misc]
-        time.sleep(min(_BREAKS * (time.monotonic() - began), _LONGEST_BREAK))
-
-
 @router.post("/projects/{project_id}/tasks")
 def more_tasks(project_id: Id, who: Manager, form: Signed, store: Store) -> Response:
     """Add the tasks of another file; those that are there already stay as they are."""
     found = store.read(lambda s: project(s, project_id))
-    _store_tasks(store, project_id, _uploaded(form, found))
+    store_tasks(store, project_id, _uploaded(form, found), now(), rest=_REST)
     return RedirectResponse(f"/manage/projects/{project_id}", 303)
 
 
