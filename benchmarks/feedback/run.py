@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--projects", type=int, default=1000, help="simulated projects per cell of power")
-    parser.add_argument("--kills", type=int, default=1000, help="kills per database")
+    parser.add_argument("--kills", type=int, default=site_parts.KILLS, help="kills per database")
     parser.add_argument("--databases", nargs="*", choices=DATABASES, default=list(DATABASES))
     parser.add_argument("--continue", dest="go_on", action="store_true", help="keep the pieces that are done")
     args = parser.parse_args()

@@ -19,7 +19,7 @@ ROWS = HERE / "rows"
 Rows = list[dict[str, Any]]
 KILLS_AT_ONCE = 50
 """Kills in one piece: a store, a project, so many kills, and a count."""
-CASES = 10_000
+CASES, KILLS = 10_000, 1000
 
 
 def load_rows(databases: Sequence[str], command: str) -> Rows:
@@ -90,12 +90,12 @@ def kill_rows(databases: Sequence[str], kills: int, go_on: bool, command: str) -
             )
             done = sum(each["kills"] for each in pieces)
             print(f"{kind}: {done} kills, {sum(each['lost'] for each in pieces)} lost", flush=True)
-        found += _killed(kind, pieces, kills, command)
+        found += _killed(kind, pieces, command)
         found += traced.rows(kind, _piece(f"traced-{kind}", go_on, "traced.py", kind), command)
     return found
 
 
-def _killed(kind: str, pieces: Rows, kills: int, command: str) -> Rows:
+def _killed(kind: str, pieces: Rows, command: str) -> Rows:
     def total(name: str) -> int:
         return int(sum(each[name] for each in pieces))
 
@@ -104,7 +104,7 @@ def _killed(kind: str, pieces: Rows, kills: int, command: str) -> Rows:
 
     rate = sum(each["per_second"] * each["kills"] for each in pieces) / total("kills")
     return [
-        figure("kill -9 of the server", total("kills"), "kills", f">= {kills}"),
+        figure("kill -9 of the server", total("kills"), "kills", f">= {KILLS}"),
         figure("acknowledged answers lost", total("lost"), "answers", "<= 0"),
         figure("answers stored twice", total("duplicates"), "answers", "<= 0"),
         figure("acknowledged answers", total("acknowledged"), "answers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.stores import postgresql_server
 TEXTS = ("The first answer, a sentence long.", "A second one.", "The third, which says a little more than that.", "No.")
 DATABASES = ("sqlite", "postgresql")
 _AT_ONCE = 500
+_PORTS = (20_000, 30_000)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Server:
         self._port, self._log = port, log
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, patience: float = 60.0) -> None:
+    def start(self, *, patience: float = 240.0) -> None:
         """Start it, and wait until it listens."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment())
@@ -151,7 +153,17 @@ def environment() -> Mapping[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, below those that the system gives to clients.
+
+    One of those could be a client's own while the server is down: it would be connected to itself, and the server kept out.
+    """
+    luck = random.SystemRandom()
+    while True:
+        port = luck.randrange(*_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
