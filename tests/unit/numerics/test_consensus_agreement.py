@@ -35,6 +35,12 @@ def test_ones_own_answer_is_left_out():
     assert found["c"].value == 0
 
 
+def test_a_pair_that_somebody_ties_is_left_out():
+    # a orders two of the three pairs, both as the others do.
+    found = consensus_agreement(cohort_of([answers([0, 0, 1], [0, 1, 2], [0, 1, 2], [0, 1, 2])]), seed=0)
+    assert found["a"].value == 1.0
+
+
 def test_with_one_other_answer_nothing_is_said():
     assert consensus_agreement(cohort_of([answers([0, 1], [0, 1])]), seed=0) == {"a": None, "b": None}
     assert consensus_agreement(cohort_of([]), seed=0) == {}
