@@ -28,7 +28,7 @@ class Room:
         *,
         tasks_wanted: int = 3,
         labelers: tuple[str, ...] = ("anna", "ben"),
-        seed: int | None = None,
+        seed: int = 0,
         **settings: Any,
     ):
         self.database, self.now = database, NOW
