@@ -9,18 +9,19 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from heedful.errors import AnswerError as AnswerError
 from heedful.errors import Conflict as Conflict
 from heedful.errors import NotAllowed, NotFound
-from heedful.feedback.asking.leases import holds, lease_time, lock_work, room
+from heedful.feedback.asking.leases import Work, holds, lease_time, lock_work, room
 from heedful.feedback.asking.probes import is_probe
 from heedful.feedback.setup.answer_rules import Answer as Answer
 from heedful.feedback.setup.answer_rules import checked
 from heedful.feedback.setup.texts import to_prompt
-from heedful.feedback.store.tables import Lease, Project, Response, Task
+from heedful.feedback.store.prepared import Prepared, insertion
+from heedful.feedback.store.tables import Lease, LeaseState, Response, Task
 from heedful.feedback.store.tables import State as State
 from heedful.records.types import Prompt
 
@@ -96,24 +97,26 @@ def store_answer(s: Session, sent: Submission, now: datetime) -> Receipt:
     work = lock_work(s, sent.task_id, sent.user_id, sent.client_uuid)
     if work is None:
         raise NotFound("there is no such task")
-    task, lease = work.task, work.lease
-    if work.named or sent.based_on != lease.revision:
+    return store_work(s, work, sent, now)
+
+
+def store_work(s: Session, work: Work, sent: Submission, now: datetime) -> Receipt:
+    """Do the same where the work is locked already."""
+    if work.named or sent.based_on != work.revision:
         before = s.scalar(_SAME_NAME, {"user": sent.user_id, "name": sent.client_uuid})
         if before is not None:
             return _replayed(s, before, sent)
-    if work.member.state == "excluded":
+    if work.member == "excluded":
         raise NotAllowed("you no longer work on this project; this answer was not stored")
-    latest = _latest(s, lease)
-    if sent.based_on != lease.revision:
+    latest = _latest(s, work)
+    if sent.based_on != work.revision:
         message = "this task was answered in between, in another tab or on another device"
-        raise _conflict(message, latest, sent, lease.revision)
-    project = s.get_one(Project, task.project_id)
-    answer = checked(sent.answer, project, lease.displayed_order, complete=sent.state == "submitted")
-    _settle(s, task, lease, sent.state, now)
-    row = _write(latest, lease, sent, answer, work.version, now)
-    s.add(row)
-    s.flush()
-    return _receipt(s, row, created=True)
+        raise _conflict(message, latest, sent, work.revision)
+    answer = checked(sent.answer, work, work.displayed_order, complete=sent.state == "submitted")
+    state = _settle(s, work, sent.state, now)
+    surplus = sent.state != "draft" and state == "surplus"
+    _write(s, latest, work, sent, answer, surplus, now)
+    return Receipt(work.revision + 1, sent.state, _shows_late(s, sent.task_id, surplus), created=True)
 
 
 def current(s: Session, task_id: int, user_id: int) -> Stored | None:
@@ -143,6 +146,19 @@ _REVISION = select(Response).where(
 )
 
 
+_MOVE_LEASE = Prepared(
+    update(Lease)
+    .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
+    .values(
+        state=bindparam("new_state"),
+        revision=bindparam("new_revision"),
+        expires=bindparam("new_expires"),
+    )
+)
+_COUNT = Prepared(update(Task).where(Task.id == bindparam("task")).values(missing=bindparam("new_missing")))
+_ADD = Prepared(insertion(Response))
+
+
 def _stored(row: Row[Any, Any]) -> Stored:
     response, prompt = row
     return Stored(
@@ -157,10 +173,10 @@ def _stored(row: Row[Any, Any]) -> Stored:
     )
 
 
-def _latest(s: Session, lease: Lease) -> Response | None:
-    if not lease.revision:
+def _latest(s: Session, work: Work) -> Response | None:
+    if not work.revision:
         return None
-    return s.scalar(_REVISION, {"task": lease.task_id, "user": lease.user_id, "revision": lease.revision})
+    return s.scalar(_REVISION, {"task": work.id, "user": work.user_id, "revision": work.revision})
 
 
 def _replayed(s: Session, before: Response, sent: Submission) -> Receipt:
@@ -168,7 +184,8 @@ def _replayed(s: Session, before: Response, sent: Submission) -> Receipt:
     if before.digest != _digest(sent):
         lease = s.get_one(Lease, (before.task_id, before.user_id))
         raise _conflict("client_uuid was used before, for another answer", before, sent, lease.revision)
-    return _receipt(s, before, created=False)
+    late = _shows_late(s, before.task_id, before.surplus)
+    return Receipt(before.revision, before.state, late, created=False)
 
 
 def _conflict(message: str, stored: Response | None, sent: Submission, revision: int) -> Conflict:
@@ -176,45 +193,60 @@ def _conflict(message: str, stored: Response | None, sent: Submission, revision:
     return Conflict(message, stored=answer, sent=sent.answer.model_dump(mode="json"), revision=revision)
 
 
-def _receipt(s: Session, row: Response, *, created: bool) -> Receipt:
-    late = row.surplus and not is_probe(s, row.task_id)
-    return Receipt(row.revision, row.state, late, created)
+def _shows_late(s: Session, task_id: int, surplus: bool) -> bool:
+    return surplus and not is_probe(s, task_id)
 
 
-def _settle(s: Session, task: Task, lease: Lease, state: State, now: datetime) -> None:
-    """Move the lease on, and keep count of what the task misses."""
-    counted = lease.state == "submitted"
-    if state == "draft":
-        if lease.state == "open" and (holds(lease, now) or room(s, task, lease.user_id, now) > 0):
-            lease.expires = now + lease_time(s, task.project_id)
-        return
-    if state == "skipped":
-        lease.state, lease.expires = "skipped", now
-    elif counted or not task.wanted or room(s, task, lease.user_id, now) > 0:
+def _settle(s: Session, work: Work, sent: State, now: datetime) -> LeaseState:
+    """Move the lease on, and keep count of what the task misses; return the lease's state."""
+    state, expires = work.state, work.expires
+    counted = work.state == "submitted"
+    if sent == "draft":
+        if state == "open" and (holds(work, now) or room(s, work, work.user_id, now) > 0):
+            expires = now + lease_time(s, work.project_id)
+    elif sent == "skipped":
+        state, expires = "skipped", now
+    elif counted or not work.wanted or room(s, work, work.user_id, now) > 0:
         # Whoever holds the task has room, unless somebody came back meanwhile: from exclusion, or with a clock set back.
-        lease.state = "submitted"
+        state = "submitted"
     else:
-        lease.state = "surplus"
-    if task.wanted:
-        task.missing += counted - (lease.state == "submitted")
+        state = "surplus"
+    moved = {"new_state": state, "new_revision": work.revision + 1, "new_expires": expires}
+    _MOVE_LEASE.run(s, task=work.id, user=work.user_id, **moved)
+    change = counted - (state == "submitted") if work.wanted else 0
+    if change:
+        _COUNT.run(s, task=work.id, new_missing=work.missing + change)
+    return state
 
 
 def _write(
-    latest: Response | None, lease: Lease, sent: Submission, answer: Answer, version: int, now: datetime
-) -> Response:
-    """Return the next revision: written over the latest where that is a draft, otherwise a row of its own."""
-    lease.revision += 1
-    row = latest if latest is not None and latest.state == "draft" else Response()
-    row.task_id, row.user_id, row.project_id = lease.task_id, lease.user_id, lease.project_id
-    row.revision = lease.revision
-    row.client_uuid, row.digest = sent.client_uuid, _digest(sent)
-    row.state, row.surplus = sent.state, sent.state != "draft" and lease.state == "surplus"
-    row.answer, row.reason = answer.model_dump(mode="json"), sent.reason
-    row.active_ms, row.wall_ms, row.events = sent.active_ms, sent.wall_ms, list(sent.events)
-    row.instructions_version = version
-    row.displayed_order = lease.displayed_order
-    row.created = now
-    return row
+    s: Session, latest: Response | None, work: Work, sent: Submission, answer: Answer, surplus: bool, now: datetime
+) -> None:
+    """Store the next revision: written over the latest where that is a draft, otherwise a row of its own."""
+    values = {
+        "task_id": work.id,
+        "user_id": work.user_id,
+        "project_id": work.project_id,
+        "revision": work.revision + 1,
+        "client_uuid": sent.client_uuid,
+        "digest": _digest(sent),
+        "state": sent.state,
+        "surplus": surplus,
+        "answer": answer.model_dump(mode="json"),
+        "reason": sent.reason,
+        "active_ms": sent.active_ms,
+        "wall_ms": sent.wall_ms,
+        "events": list(sent.events),
+        "instructions_version": work.version,
+        "displayed_order": work.displayed_order,
+        "created": now,
+    }
+    if latest is not None and latest.state == "draft":
+        for name, value in values.items():
+            setattr(latest, name, value)
+        s.flush()
+    else:
+        _ADD.run(s, **values)
 
 
 def _digest(sent: Submission) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import statistics
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from heedful.feedback.store.tables import Ack, Lease, Membership, Response, Task
+from heedful.feedback.store.prepared import Prepared
+from heedful.feedback.store.tables import Ack, Lease, LeaseState, Membership, MemberState, Project, Response, Task
 
 SHORTEST = timedelta(minutes=10)
 LONGEST = timedelta(hours=4)
@@ -28,18 +29,27 @@ IS_LIVE = and_(Lease.state == "open", Lease.expires > bindparam("now"), Lease.ex
 A lease that ends later than any may was granted before the clock was set back. It is dead, or it would block its task for as long
 as the clock was wrong.
 """
-_OTHERS = select(func.count()).where(Lease.task_id == bindparam("task"), Lease.user_id != bindparam("user"), IS_LIVE)
-_TIMES = (
+_OTHERS = Prepared(
+    select(func.count()).where(Lease.task_id == bindparam("task"), Lease.user_id != bindparam("user"), IS_LIVE)
+)
+_TIMES = Prepared(
     select(Response.active_ms)
     .where(Response.project_id == bindparam("project"), Response.state == "submitted")
     .order_by(Response.id.desc())
     .limit(_RECENT)
 )
-_MEMBER = (
-    select(Membership)
+_MEMBER = Prepared(
+    select(
+        Membership.project_id,
+        Membership.state,
+        Project.seed,
+        Project.gold_share,
+        Project.repeat_share,
+        Project.listed,
+    )
+    .join(Project, Project.id == Membership.project_id)
     .where(Membership.project_id == bindparam("project"), Membership.user_id == bindparam("user"))
-    .with_for_update()
-    .execution_options(populate_existing=True)
+    .with_for_update(of=Membership)
 )
 _TASK = select(Task).where(Task.id == bindparam("task")).with_for_update().execution_options(populate_existing=True)
 _LEASE = (
@@ -47,50 +57,104 @@ _LEASE = (
     .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
     .execution_options(populate_existing=True)
 )
-
-
-_WORK = (
+_WORK = Prepared(
     select(
-        Membership,
-        Task,
-        Lease,
-        select(func.max(Ack.version))
-        .where(Ack.user_id == Membership.user_id, Ack.project_id == Membership.project_id)
-        .correlate(Membership)
-        .scalar_subquery(),
+        Membership.state.label("member"),
+        Task.id,
+        Task.wanted,
+        Task.missing,
+        Lease.user_id,
+        Lease.project_id,
+        Lease.state,
+        Lease.revision,
+        Lease.displayed_order,
+        Lease.expires,
+        Project.mode,
+        Project.ties,
+        Project.rating_min,
+        Project.rating_max,
+        func.coalesce(
+            select(func.max(Ack.version))
+            .where(Ack.user_id == Membership.user_id, Ack.project_id == Membership.project_id)
+            .correlate(Membership)
+            .scalar_subquery(),
+            0,
+        ).label("version"),
         select(Response.id)
         .where(Response.user_id == bindparam("user"), Response.client_uuid == bindparam("name"))
         .correlate(None)
-        .exists(),
+        .exists()
+        .label("named"),
     )
     # The order of the tables is that in which PostgreSQL locks their rows.
     .select_from(Membership)
     .join(Task, Task.project_id == Membership.project_id)
     .join(Lease, (Lease.task_id == Task.id) & (Lease.user_id == Membership.user_id))
+    .join(Project, Project.id == Membership.project_id)
     .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
     .with_for_update(of=(Membership, Task, Lease))
-    .execution_options(populate_existing=True)
 )
+
+
+class Member(NamedTuple):
+    """Somebody's place on a project, and what the project says about the tasks they get; `id` and `seed` are the project's."""
+
+    id: int
+    state: MemberState
+    seed: int
+    gold_share: float
+    repeat_share: float
+    listed: bool
 
 
 class Work(NamedTuple):
     """What an answer is stored by, locked and as it is now; one query, since every answer asks for it.
 
+    `id`, `wanted` and `missing` are the task's; `state` to `expires` the lease's; `mode` to `rating_max` the project's rules.
     `version` is the latest of the instructions that was read, 0 for none. `named` says whether this labeler sent something under
     the name before; what was sent while the locks were waited for is not in it.
     """
 
-    member: Membership
-    task: Task
-    lease: Lease
+    member: MemberState
+    id: int
+    wanted: int
+    missing: int
+    user_id: int
+    project_id: int
+    state: LeaseState
+    revision: int
+    displayed_order: list[str]
+    expires: datetime
+    mode: str
+    ties: str
+    rating_min: int
+    rating_max: int
     version: int
     named: bool
 
 
+class Held(Protocol):
+    """The part of a lease that says for how long a task is somebody's."""
+
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def expires(self) -> datetime: ...  # noqa: D102
+
+
+class Wanted(Protocol):
+    """The part of a task that says how many answers it misses."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102
+    @property
+    def missing(self) -> int: ...  # noqa: D102
+
+
 def lock_work(s: Session, task_id: int, user_id: int, name: str) -> Work | None:
     """Return a labeler's work on a task; None where it was never given to them."""
-    row = s.execute(_WORK, {"task": task_id, "user": user_id, "name": name}).one_or_none()
-    return None if row is None else Work(row[0], row[1], row[2], row[3] or 0, bool(row[4]))
+    row = _WORK.row(s, task=task_id, user=user_id, name=name)
+    return None if row is None else Work(*row)
 
 
 def clock(now: datetime) -> dict[str, datetime]:
@@ -98,29 +162,31 @@ def clock(now: datetime) -> dict[str, datetime]:
     return {"now": now, "latest": now + LONGEST}
 
 
-def holds(lease: Lease, now: datetime) -> bool:
+def holds(lease: Held, now: datetime) -> bool:
     """Return what `IS_LIVE` says, of one lease."""
     return lease.state == "open" and now < lease.expires <= now + LONGEST
 
 
-def room(s: Session, task: Task, user_id: int, now: datetime) -> int:
+def room(s: Session, task: Wanted, user_id: int, now: datetime) -> int:
     """Return how many labelers the task still has room for, what `user_id` holds or answered left out of the count.
 
     The task must be locked.
     """
-    return task.missing - (s.scalar(_OTHERS, {"task": task.id, "user": user_id, **clock(now)}) or 0)
+    others = _OTHERS.rows(s, task=task.id, user=user_id, **clock(now))[0][0]
+    return task.missing - int(others)
 
 
 def lease_time(s: Session, project_id: int) -> timedelta:
     """Return three times the median active time of the latest answers, at least 10 minutes, at most 4 hours."""
-    times = s.scalars(_TIMES, {"project": project_id}).all()
+    times = [milliseconds for (milliseconds,) in _TIMES.rows(s, project=project_id)]
     usual = timedelta(milliseconds=statistics.median(times)) if times else SHORTEST / 3
     return min(max(SHORTEST, 3 * usual), LONGEST)
 
 
-def lock_member(s: Session, project_id: int, user_id: int) -> Membership | None:
+def lock_member(s: Session, project_id: int, user_id: int) -> Member | None:
     """Return a membership, locked: one request of a person at a time."""
-    return s.scalar(_MEMBER, {"project": project_id, "user": user_id})
+    row = _MEMBER.row(s, project=project_id, user=user_id)
+    return None if row is None else Member(*row)
 
 
 def lock_task(s: Session, task_id: int) -> Task:

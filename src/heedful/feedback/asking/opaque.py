@@ -11,19 +11,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from heedful.errors import Conflict, NotFound
-from heedful.feedback.asking.answers import Receipt, Submission, store_answer
+from heedful.feedback.asking.answers import Receipt, Submission, store_work
+from heedful.feedback.asking.leases import lock_work
 from heedful.feedback.setup.answer_rules import Answer, checked
-from heedful.feedback.store.tables import Lease, Project
-
-_SHOWN = (
-    select(Lease, Project)
-    .join(Project, Project.id == Lease.project_id)
-    .where(Lease.task_id == bindparam("task"), Lease.user_id == bindparam("user"))
-)
 
 
 def opaque_names(displayed: Sequence[str]) -> dict[str, str]:
@@ -46,16 +39,15 @@ def renamed(answer: Answer, names: Mapping[str, str]) -> Answer:
 
 def store_opaque(s: Session, sent: Submission, now: datetime) -> Receipt:
     """Store an answer that names completions a, b, c; like `store_answer`, and what it raises speaks of these names too."""
-    found = s.execute(_SHOWN, {"task": sent.task_id, "user": sent.user_id}).one_or_none()
-    if found is None:
+    work = lock_work(s, sent.task_id, sent.user_id, sent.client_uuid)
+    if work is None:
         raise NotFound("there is no such task")
-    lease, project = found
-    names = opaque_names(lease.displayed_order)
+    names = opaque_names(work.displayed_order)
     # What is wrong is found here, in the sender's own words; afterwards only what is missing can be.
-    checked(sent.answer, project, set(names.values()), complete=False)
+    checked(sent.answer, work, set(names.values()), complete=False)
     answer = renamed(sent.answer, {name: key for key, name in names.items()})
     try:
-        return store_answer(s, sent.model_copy(update={"answer": answer}), now)
+        return store_work(s, work, sent.model_copy(update={"answer": answer}), now)
     except Conflict as conflict:
         stored, mine = (_in_names(each, names) for each in (conflict.stored, conflict.sent))
         raise Conflict(str(conflict), stored=stored, sent=mine, revision=conflict.revision) from None

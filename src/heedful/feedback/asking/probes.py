@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from sqlalchemy import and_, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.setup.projects import COUNTED
-from heedful.feedback.store.tables import Completion, Gold, Lease, Project, Repeat, Response, Task
+from heedful.feedback.store.tables import Completion, Gold, Lease, Repeat, Response, Task
 from heedful.records.seeds import derive_seed
 
 REPEAT_AFTER = 30
@@ -55,6 +55,19 @@ IS_PROBE = IS_GOLD | ~COUNTED
 _PROBE = select(Task.id).where(Task.id == bindparam("task"), IS_PROBE)
 
 
+class Mixed(Protocol):
+    """The part of a project that decides which probes are mixed in."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def gold_share(self) -> float: ...  # noqa: D102
+    @property
+    def repeat_share(self) -> float: ...  # noqa: D102
+
+
 class Probe(NamedTuple):
     """A task to be given. `unlike` is the order in which a repeat was shown the first time, None for gold."""
 
@@ -62,7 +75,7 @@ class Probe(NamedTuple):
     unlike: Sequence[str] | None
 
 
-def probe_at(project: Project, user_id: int, place: int) -> Literal["gold", "repeat"] | None:
+def probe_at(project: Mixed, user_id: int, place: int) -> Literal["gold", "repeat"] | None:
     """Return what belongs at a labeler's place; None for an ordinary task. The same for the same seed, labeler and place."""
     drawn = derive_seed(project.seed, "probe", user_id, place) / _DRAWS
     if drawn < project.gold_share:
@@ -70,7 +83,7 @@ def probe_at(project: Project, user_id: int, place: int) -> Literal["gold", "rep
     return "repeat" if drawn < project.gold_share + project.repeat_share else None
 
 
-def next_probe(s: Session, project: Project, user_id: int, now: datetime) -> Probe | None:
+def next_probe(s: Session, project: Mixed, user_id: int, now: datetime) -> Probe | None:
     """Return the probe that the labeler's next place asks for; None where it asks for none, or there is none to give.
 
     Gold is an item that they have not had, though it may have all the answers it wants. A repeat is made here.

@@ -6,16 +6,27 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Boolean, Select, bindparam, func, select
+from sqlalchemy import Boolean, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from heedful.feedback.asking.answers import Answer, current
-from heedful.feedback.asking.leases import IS_LIVE, clock, find_lease, holds, lease_time, lock_member, lock_task, room
+from heedful.feedback.asking.leases import (
+    IS_LIVE,
+    Member,
+    clock,
+    find_lease,
+    holds,
+    lease_time,
+    lock_member,
+    lock_task,
+    room,
+)
 from heedful.feedback.asking.probes import IS_GOLD, IS_PROBE, is_probe, next_probe
 from heedful.feedback.setup.projects import member_state
-from heedful.feedback.setup.texts import completions_of, to_prompt
+from heedful.feedback.setup.texts import completions_of_one, to_prompt
+from heedful.feedback.store.prepared import Prepared, insertion
 from heedful.feedback.store.tables import Assignment as Assigned
 from heedful.feedback.store.tables import Lease, Project, Response, Task
 from heedful.feedback.store.tables import LeaseState as LeaseState
@@ -39,28 +50,37 @@ _BEGUN = (
     # The earliest first: what a page had ready comes after what it shows.
     .order_by(Lease.granted, Lease.task_id)
 )
+_GIVEN = select(Task.id, Task.project_id, Task.key, Task.prompt, Task.practice, Task.missing)
+_TASK = Prepared(_GIVEN.where(Task.id == bindparam("task")))
 _PRACTICE = (
-    select(Task)
-    .where(Task.project_id == bindparam("project"), Task.practice, ~_MINE.exists())
+    _GIVEN.where(Task.project_id == bindparam("project"), Task.practice, ~_MINE.exists())
     .order_by(Task.position)
     .limit(1)
 )
-_FREE = (
-    select(Task)
-    .where(Task.project_id == bindparam("project"), Task.missing > 0, ~_MINE.exists())
-    .where(Task.missing > select(func.count()).where(Lease.task_id == Task.id, IS_LIVE).scalar_subquery())
-    .where(Task.id.not_in(bindparam("passed", expanding=True)))
-    .order_by(Task.missing, Task.position)
-    .limit(1)
-    .with_for_update(of=Task)
-    .execution_options(populate_existing=True)
-)
-"""What misses the fewest answers among the tasks with room that this labeler has not had."""
-_FREE_NOW = _FREE.with_for_update(of=Task, skip_locked=True)
+_FIRST_PRACTICE = Prepared(_PRACTICE)
 _IS_MINE = (
     select(Assigned.task_id).where(Assigned.task_id == Task.id, Assigned.user_id == bindparam("user")).correlate(Task)
 ).exists()
 """The condition that a task is assigned to this labeler."""
+_FREE = (
+    _GIVEN.where(Task.project_id == bindparam("project"), Task.missing > 0, ~_MINE.exists())
+    .where(Task.missing > select(func.count()).where(Lease.task_id == Task.id, IS_LIVE).scalar_subquery())
+    .order_by(Task.missing, Task.position)
+    .limit(1)
+)
+"""What misses the fewest answers among the tasks with room that this labeler has not had."""
+
+
+def _free(*, listed: bool, no_gold: bool) -> tuple[Prepared, Prepared]:
+    """Return the queries for a free task: one for what nobody else is at just now, and one that waits for them."""
+    query = _FREE.where(_IS_MINE) if listed else _FREE
+    query = query.where(~IS_GOLD) if no_gold else query
+    return Prepared(query.with_for_update(of=Task, skip_locked=True)), Prepared(query.with_for_update(of=Task))
+
+
+_FREE_BY = {
+    (listed, no_gold): _free(listed=listed, no_gold=no_gold) for listed in (False, True) for no_gold in (False, True)
+}
 _SKIPS = select(func.count()).where(
     Response.task_id == Lease.task_id, Response.user_id == Lease.user_id, Response.state == "skipped"
 )
@@ -75,13 +95,45 @@ _WAITING = (
     .where(Lease.project_id == bindparam("project"), Lease.state == "surplus", Task.missing > 0)
     .order_by(Lease.task_id, Lease.user_id)
 )
-_ANY_FIRST = select(_BEGUN.exists(), _PRACTICE.exists(), bindparam("counts_late", type_=Boolean()) | _WAITING.exists())
+_ANY_FIRST = Prepared(
+    select(
+        _BEGUN.exists().label("begun"),
+        _PRACTICE.exists().label("practice"),
+        (bindparam("counts_late", type_=Boolean()) | _WAITING.exists()).label("late"),
+    )
+)
 """Whether there is anything of what comes before a new task: mostly there is not, and that is one question instead of three.
 
 Late answers are not looked for where there is gold (`_fresh` says why)."""
-_ANSWERED = select(func.count()).where(
-    *_IN_PROJECT, Lease.state.in_(("submitted", "surplus")), Lease.task_id != bindparam("task")
+_ANSWERED = Prepared(
+    select(func.count()).where(
+        *_IN_PROJECT, or_(Lease.state == "submitted", Lease.state == "surplus"), Lease.task_id != bindparam("task")
+    )
 )
+_GRANT = Prepared(insertion(Lease))
+
+
+class Given(NamedTuple):
+    """What there is to know of a task that is given out."""
+
+    id: int
+    project_id: int
+    key: str
+    prompt: Any
+    practice: bool
+    missing: int
+
+
+class Granted(NamedTuple):
+    """A lease as it is handed on; `task` is None where the task was not looked at."""
+
+    task_id: int
+    user_id: int
+    state: LeaseState
+    revision: int
+    displayed_order: Sequence[str]
+    expires: datetime
+    task: Given | None = None
 
 
 @dataclass(frozen=True)
@@ -116,16 +168,15 @@ def next_assignment(
     member = lock_member(s, project_id, user_id)
     if member is None or member.state != "active":
         return None
-    counts_late = s.get_one(Project, project_id).gold_share > 0
-    about = {"project": project_id, "user": user_id, "besides": besides or 0, "counts_late": counts_late}
-    begun, practice, late = s.execute(_ANY_FIRST, about).one()
+    about = {"project": project_id, "user": user_id, "besides": besides or 0, "counts_late": member.gold_share > 0}
+    begun, practice, late = _ANY_FIRST.rows(s, **about)[0]
     lease = (_begun(s, project_id, user_id, now, besides) if begun else None) or (
-        _practice(s, project_id, user_id, now) if practice else None
+        _practice(s, member, user_id, now) if practice else None
     )
     if lease is None:
         lease = (
-            _probe(s, project_id, user_id, now)
-            or _fresh(s, project_id, user_id, now, late=late)
+            _probe(s, member, user_id, now)
+            or _fresh(s, member, user_id, now, late=late)
             or _skipped(s, project_id, user_id, now)
         )
     return None if lease is None else _assignment(s, lease)
@@ -152,7 +203,7 @@ def assignment_for(s: Session, task_id: int, user_id: int, now: datetime) -> Ass
     lease = find_lease(s, task_id, user_id)
     if lease is None or member_state(s, lease.project_id, user_id) in (None, "excluded"):
         return None
-    return _assignment(s, lease)
+    return _assignment(s, _granted(lease))
 
 
 def renew(s: Session, task_id: int, user_id: int, now: datetime) -> datetime | None:
@@ -179,10 +230,10 @@ def promote_surplus(s: Session, project_id: int, now: datetime) -> None:
             s.flush()
 
 
-def _begun(s: Session, project_id: int, user_id: int, now: datetime, besides: int | None) -> Lease | None:
+def _begun(s: Session, project_id: int, user_id: int, now: datetime, besides: int | None) -> Granted | None:
     """Return the lease where the labeler stopped: one that holds, or one that ended while its task still has room."""
     mine = s.scalars(_BEGUN, {"project": project_id, "user": user_id, "besides": besides or 0}).all()
-    return next((lease for lease in mine if _take_again(s, lease, now)), None)
+    return next((_granted(lease) for lease in mine if _take_again(s, lease, now)), None)
 
 
 def _take_again(s: Session, lease: Lease, now: datetime) -> bool:
@@ -198,73 +249,81 @@ def _take_again(s: Session, lease: Lease, now: datetime) -> bool:
     return True
 
 
-def _practice(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
-    task = s.scalar(_PRACTICE, {"project": project_id, "user": user_id})
-    return None if task is None else _grant(s, task, user_id, now)
+def _practice(s: Session, member: Member, user_id: int, now: datetime) -> Granted | None:
+    row = _FIRST_PRACTICE.row(s, project=member.id, user=user_id)
+    return None if row is None else _grant(s, member, Given(*row), user_id, now)
 
 
-def _probe(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
-    probe = next_probe(s, s.get_one(Project, project_id), user_id, now)
-    return None if probe is None else _grant(s, probe.task, user_id, now, unlike=probe.unlike)
+def _probe(s: Session, member: Member, user_id: int, now: datetime) -> Granted | None:
+    probe = next_probe(s, member, user_id, now)
+    return None if probe is None else _grant(s, member, _given(s, probe.task.id), user_id, now, unlike=probe.unlike)
 
 
-def _fresh(s: Session, project_id: int, user_id: int, now: datetime, *, late: bool) -> Lease | None:
+def _fresh(s: Session, member: Member, user_id: int, now: datetime, *, late: bool) -> Granted | None:
     """Lease a task with room that the labeler has not had; `late` says that there may be late answers to be counted before.
 
     Where gold has places of its own it comes last, and only then are late answers counted: those to gold items are many, and to go
     through them with every task would take longer than all the rest.
     """
-    about = s.get_one(Project, project_id)
-    queries = [query.where(_IS_MINE) for query in (_FREE_NOW, _FREE)] if about.listed else [_FREE_NOW, _FREE]
-    if about.gold_share:
-        lease = _claim(s, [query.where(~IS_GOLD) for query in queries], project_id, user_id, now)
+    if member.gold_share:
+        lease = _claim(s, _FREE_BY[member.listed, True], member, user_id, now)
         if lease is not None:
             return lease
     if late:
-        promote_surplus(s, project_id, now)
-    return _claim(s, queries, project_id, user_id, now)
+        promote_surplus(s, member.id, now)
+    return _claim(s, _FREE_BY[member.listed, False], member, user_id, now)
 
 
-def _claim(s: Session, queries: Sequence[Select[Task]], project_id: int, user_id: int, now: datetime) -> Lease | None:
+def _claim(s: Session, queries: Sequence[Prepared], member: Member, user_id: int, now: datetime) -> Granted | None:
     """Lease a task with room; at first one that nobody else is at just now, and only then wait for one."""
-    about = {"project": project_id, "user": user_id, **clock(now)}
     for query in queries:
-        passed: list[int] = []
-        while (task := s.scalar(query, {**about, "passed": passed})) is not None:
-            # Leases that others committed after the query began are seen only now that the task is locked.
-            if room(s, task, user_id, now) > 0:
-                return _grant(s, task, user_id, now)
-            passed.append(task.id)
+        while (row := query.row(s, project=member.id, user=user_id, **clock(now))) is not None:
+            # Leases that others committed after the query began are seen only now that the task is locked; the next query sees
+            # them, so that no task comes twice.
+            if room(s, task := Given(*row), user_id, now) > 0:
+                return _grant(s, member, task, user_id, now)
     return None
 
 
-def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Lease | None:
+def _skipped(s: Session, project_id: int, user_id: int, now: datetime) -> Granted | None:
     """Return a task that the labeler skipped, the one longest ago first, open again."""
     for lease in s.scalars(_SKIPPED, {"project": project_id, "user": user_id}).all():
         task = lock_task(s, lease.task_id)
         if room(s, task, user_id, now) > 0:
             lease.state, lease.granted, lease.expires = "open", now, now + lease_time(s, project_id)
             s.flush()
-            return lease
+            return _granted(lease)
     return None
 
 
-def _grant(s: Session, task: Task, user_id: int, now: datetime, *, unlike: Sequence[str] | None = None) -> Lease:
+def _grant(
+    s: Session, member: Member, task: Given, user_id: int, now: datetime, *, unlike: Sequence[str] | None = None
+) -> Granted:
     keys = sorted(_texts(s, task.id))
-    seed = derive_seed(s.get_one(Project, task.project_id).seed, "display", task.key, user_id)
-    lease = Lease(
+    seed = derive_seed(member.seed, "display", task.key, user_id)
+    order = shuffled(keys, seed) if unlike is None else shuffled_again(keys, seed, unlike)
+    lease = Granted(task.id, user_id, "open", 0, order, now + lease_time(s, member.id), task)
+    _GRANT.run(
+        s,
         task_id=task.id,
         user_id=user_id,
-        project_id=task.project_id,
-        state="open",
-        revision=0,
-        displayed_order=shuffled(keys, seed) if unlike is None else shuffled_again(keys, seed, unlike),
+        project_id=member.id,
+        state=lease.state,
+        revision=lease.revision,
+        displayed_order=order,
         granted=now,
-        expires=now + lease_time(s, task.project_id),
+        expires=lease.expires,
     )
-    s.add(lease)
-    s.flush()
     return lease
+
+
+def _granted(lease: Lease) -> Granted:
+    about = (lease.task_id, lease.user_id, lease.state, lease.revision, lease.displayed_order, lease.expires)
+    return Granted(*about)
+
+
+def _given(s: Session, task_id: int) -> Given:
+    return Given(*_TASK.rows(s, task=task_id)[0])
 
 
 def shuffled(keys: list[str], seed: int) -> list[str]:
@@ -287,14 +346,15 @@ def _texts(s: Session, task_id: int) -> dict[str, str]:
     """Return a task's completions, asked for once in a job: they never change."""
     known: dict[int, dict[str, str]] = s.info.setdefault("texts", {})
     if task_id not in known:
-        known[task_id] = completions_of(s, [task_id]).get(task_id, {})
+        known[task_id] = completions_of_one(s, task_id)
     return known[task_id]
 
 
-def _assignment(s: Session, lease: Lease) -> Assignment:
-    task = s.get_one(Task, lease.task_id)
+def _assignment(s: Session, lease: Granted) -> Assignment:
+    task = lease.task or _given(s, lease.task_id)
     texts = _texts(s, task.id)
     stored = current(s, task.id, lease.user_id) if lease.revision else None
+    answered = _ANSWERED.rows(s, project=task.project_id, user=lease.user_id, task=task.id)[0][0]
     return Assignment(
         task_id=task.id,
         project_id=task.project_id,
@@ -303,13 +363,7 @@ def _assignment(s: Session, lease: Lease) -> Assignment:
         lease_expires=lease.expires,
         draft=None if stored is None else stored.answer,
         revision=lease.revision,
-        position=_position(s, lease),
+        position=answered + 1,
         state=lease.state,
         practice=task.practice,
     )
-
-
-def _position(s: Session, lease: Lease) -> int:
-    """Return the number of the task among the labeler's: those given before it, and itself."""
-    mine = {"project": lease.project_id, "user": lease.user_id, "task": lease.task_id}
-    return (s.scalar(_ANSWERED, mine) or 0) + 1

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.store.journal import note
+from heedful.feedback.store.prepared import Prepared
 from heedful.feedback.store.tables import LoginSession, LoginToken, User
 from heedful.feedback.store.tables import Role as Role
 
@@ -23,7 +24,7 @@ _SEEN_EVERY = timedelta(minutes=1)
 _TOKEN_BYTES = 32
 
 
-_SIGNED_IN = (
+_SIGNED_IN = Prepared(
     # Columns, no rows of objects: this is asked with every request.
     select(
         LoginSession.user_id,
@@ -143,13 +144,13 @@ def account(s: Session, session: str, now: datetime) -> Account | None:
 
     A clock set back by up to a day ends no session.
     """
-    login = s.execute(_SIGNED_IN, {"hash": _hash(session)}).one_or_none()
+    login = _SIGNED_IN.row(s, hash=_hash(session))
     if login is None:
         return None
-    if now >= login.expires or now - login.last_seen >= IDLE or login.created - now > CLOCK_SLACK:
+    user_id, name, role, created, last_seen, expires = login
+    if now >= expires or now - last_seen >= IDLE or created - now > CLOCK_SLACK:
         return None
-    stale = abs(now - login.last_seen) >= _SEEN_EVERY
-    return Account(login.user_id, login.name, login.role, _csrf(session), stale)
+    return Account(user_id, name, role, _csrf(session), stale=abs(now - last_seen) >= _SEEN_EVERY)
 
 
 def touch(s: Session, session: str, now: datetime) -> None:

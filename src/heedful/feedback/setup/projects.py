@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.store.journal import note
+from heedful.feedback.store.prepared import Prepared
 from heedful.feedback.store.tables import Ack, Instruction, Lease, Membership, Task, User
 from heedful.feedback.store.tables import MemberState as MemberState
 from heedful.feedback.store.tables import Mode as Mode
@@ -109,8 +110,8 @@ class Progress:
 
 
 # Statements that every request needs are put together once: that is half of what they cost.
-_STANDING = (
-    select(Membership.state, Ack.version, ProjectRow)
+_STANDING = Prepared(
+    select(Membership.state, Ack.version.is_not(None).label("read"), ProjectRow.closed)
     .join(ProjectRow, ProjectRow.id == Membership.project_id)
     .outerjoin(
         Ack,
@@ -262,9 +263,9 @@ def acknowledged(s: Session, user_id: int, project_id: int) -> bool:
 
 
 def standing(s: Session, project_id: int, user_id: int) -> Standing | None:
-    """Return what decides whether somebody may go on with a project; None for strangers. One query, and the project is loaded."""
-    row = s.execute(_STANDING, {"project": project_id, "user": user_id}).one_or_none()
-    return None if row is None else Standing(state=row[0], read=row[1] is not None, closed=row[2].closed)
+    """Return what decides whether somebody may go on with a project; None for strangers."""
+    row = _STANDING.row(s, project=project_id, user=user_id)
+    return None if row is None else Standing(*row)
 
 
 def progress(s: Session, project_id: int, user_id: int | None) -> Progress:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, TypeAdapter
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from heedful.feedback.store.prepared import Prepared
 from heedful.feedback.store.tables import Completion
 from heedful.records.types import Prompt
 
@@ -26,6 +27,9 @@ WholeText = Annotated[str, AfterValidator(whole)]
 
 _PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
 
+_TEXTS_OF_ONE = Prepared(
+    select(Completion.key, Completion.text).where(Completion.task_id == bindparam("task")).order_by(Completion.id)
+)
 _TEXTS = (
     select(Completion.task_id, Completion.key, Completion.text)
     .where(Completion.task_id.in_(bindparam("tasks", expanding=True)))
@@ -53,6 +57,11 @@ def opening(prompt: Prompt, longest: int = 140) -> str:
 def in_json(text: str) -> str:
     """Return the text as it stands in the stored JSON, to look for it there."""
     return json.dumps(text)[1:-1]
+
+
+def completions_of_one(s: Session, task_id: int) -> dict[str, str]:
+    """Return completion id to text, of one task; ids in the order in which they were added."""
+    return dict(_TEXTS_OF_ONE.rows(s, task=task_id))
 
 
 def completions_of(s: Session, task_ids: Sequence[int]) -> dict[int, dict[str, str]]:

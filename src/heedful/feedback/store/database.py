@@ -27,7 +27,9 @@ T = TypeVar("T")
 BUSY_SECONDS = 30
 """How long SQLite waits for a lock of another connection before it gives up."""
 READERS = 16
-"""Connections that read at once."""
+"""Connections to SQLite that read at once."""
+CONNECTIONS = 40
+"""Connections to PostgreSQL, as many as there are threads that answer; each is kept, with the plans that it has made."""
 TRIES = 10
 """How often PostgreSQL is asked again after a deadlock or a serialization failure."""
 
@@ -227,7 +229,7 @@ def postgresql_engine(url: URL) -> tuple[Engine, str]:
     options = f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout=20s {plans}"
     try:
         arguments = {"options": options, "prepare_threshold": 0}
-        engine = create_engine(url, pool_size=READERS, max_overflow=READERS, connect_args=arguments)
+        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, connect_args=arguments)
     except ModuleNotFoundError:
         raise ConfigError("PostgreSQL needs its driver: pip install 'heedful[postgresql]'") from None
     event.listen(engine, "checkout", _refuse_dead)
