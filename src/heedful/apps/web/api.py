@@ -22,18 +22,18 @@ from heedful.apps.web.access import (
     Signed,
     Store,
     caller,
-    database_of,
     limit,
     now,
     signed_call,
+    stored,
 )
 from heedful.apps.web.labeling import own_project
 from heedful.apps.web.problems import Problem, field_problem, not_found
 from heedful.errors import Conflict
-from heedful.feedback.asking.answers import Answer, Submission
+from heedful.feedback.asking.answers import Answer, Receipt, Submission
 from heedful.feedback.asking.opaque import opaque_names, renamed, store_opaque
 from heedful.feedback.asking.queue import Assignment, next_assignment, renew, why_nothing
-from heedful.feedback.setup.accounts import redeem
+from heedful.feedback.setup.accounts import Account, redeem
 from heedful.feedback.setup.projects import (
     Progress,
     Project,
@@ -132,14 +132,14 @@ def acknowledge_instructions(project_id: Id, read: Read, who: Anyone, store: Sto
 
 
 @router.get("/projects/{project_id}/next")
-def next_task(
+async def next_task(
     request: Request, project_id: Id, after: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None
 ) -> Response:
     """The task in hand or the next one; `task` is null where there is none, and `why` says why."""
-    who, store = caller(request), database_of(request)
     moment = now()
 
     def job(s: Session) -> tuple[Assignment | None, str | None]:
+        who = caller(s, request, moment)
         found = standing(s, project_id, who.user_id)
         if found is None:
             raise not_found()
@@ -150,7 +150,7 @@ def next_task(
         task = next_assignment(s, project_id, who.user_id, moment, besides=after)
         return task, None if task is not None else why_nothing(s, project_id, who.user_id)
 
-    task, why = store.write(job)
+    task, why = await stored(request, job)
     return JSONResponse({"task": None if task is None else _task(task), "why": why})
 
 
@@ -171,19 +171,17 @@ def _task(task: Assignment) -> dict[str, Any]:
 
 
 @router.put("/tasks/{task_id}/answer")
-def put_answer(request: Request, task_id: Id, sent: Sent) -> Response:
+async def put_answer(request: Request, task_id: Id, sent: Sent) -> Response:
     """Store an answer; sent twice under one `client_uuid` it is stored once. Answered only once it is safe on the disk."""
-    who, store = caller(request, signed=True), database_of(request)
-    limit(request.app.state.answers, str(who.user_id))
     moment = now()
+
+    def job(s: Session) -> Receipt:
+        who = caller(s, request, moment, signed=True)
+        limit(request.app.state.answers, str(who.user_id))
+        return store_opaque(s, _submission(sent, task_id, who), moment)
+
     try:
-        answer = Answer.model_validate(sent.answer)
-        fields = sent.model_dump(exclude={"answer"})
-        submission = Submission(task_id=task_id, user_id=who.user_id, answer=answer, **fields)
-    except ValidationError as error:
-        raise Problem(422, "invalid", field_problem(error)) from None
-    try:
-        receipt = store.write(lambda s: store_opaque(s, submission, moment))
+        receipt = await stored(request, job)
     except Conflict as conflict:
         found = {"stored": conflict.stored, "sent": conflict.sent, "revision": conflict.revision}
         return JSONResponse({"error": str(conflict), "kind": "conflict", **found}, 409)
@@ -195,6 +193,15 @@ def put_answer(request: Request, task_id: Id, sent: Sent) -> Response:
             "created": receipt.created,
         }
     )
+
+
+def _submission(sent: Sent, task_id: int, who: Account) -> Submission:
+    try:
+        answer = Answer.model_validate(sent.answer)
+        fields = sent.model_dump(exclude={"answer"})
+        return Submission(task_id=task_id, user_id=who.user_id, answer=answer, **fields)
+    except ValidationError as error:
+        raise Problem(422, "invalid", field_problem(error)) from None
 
 
 @router.post("/tasks/{task_id}/heartbeat")

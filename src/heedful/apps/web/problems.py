@@ -115,19 +115,14 @@ def problem_response(request: Request, problem: Problem) -> Response:
 
 def install(app: FastAPI) -> None:
     """Make every error of the site, of the store and of the framework a problem."""
-    rules: list[tuple[type[Exception], Callable[[Exception], Problem]]] = [
-        (Problem, lambda error: error if isinstance(error, Problem) else Problem(500, "unexpected")),
-        (StoreUnavailable, lambda error: Problem(503, "unavailable")),
-        (NotFound, lambda error: not_found()),
-        (Conflict, lambda error: Problem(409, "conflict", str(error))),
-        (NotAllowed, lambda error: Problem(403, "refused", str(error))),
-        (AnswerError, lambda error: Problem(422, "answer", str(error))),
-        (HeedError, lambda error: Problem(422, "refused", str(error))),
-        (HTTPException, _of_framework),
-        (RequestValidationError, _of_validation),
-    ]
-    for kind, rule in rules:
+    of_framework: list[_Rule] = [(HTTPException, _of_framework), (RequestValidationError, _of_validation)]
+    for kind, rule in (*_RULES, *of_framework):
         app.add_exception_handler(kind, _handler(rule))
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Return what is said of an error of the site or of the store; None of any other, which is a failure of ours."""
+    return next((rule(error) for kind, rule in _RULES if isinstance(error, kind)), None)
 
 
 def field_problem(error: ValidationError) -> str:
@@ -135,6 +130,19 @@ def field_problem(error: ValidationError) -> str:
     first = error.errors(include_input=True)[0]
     place = ".".join(str(part) for part in first["loc"])
     return f"{place}: {plainly(first)}" if place else plainly(first)
+
+
+_Rule = tuple[type[Exception], Callable[[Exception], Problem]]
+_RULES: list[_Rule] = [
+    (Problem, lambda error: error if isinstance(error, Problem) else Problem(500, "unexpected")),
+    (StoreUnavailable, lambda error: Problem(503, "unavailable")),
+    (NotFound, lambda error: not_found()),
+    (Conflict, lambda error: Problem(409, "conflict", str(error))),
+    (NotAllowed, lambda error: Problem(403, "refused", str(error))),
+    (AnswerError, lambda error: Problem(422, "answer", str(error))),
+    (HeedError, lambda error: Problem(422, "refused", str(error))),
+]
+"""The first that fits is what is said: narrow kinds come before wide ones."""
 
 
 def _handler(rule: Callable[[Exception], Problem]) -> Callable[[Request, Exception], Response]:

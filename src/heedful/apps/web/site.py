@@ -12,6 +12,7 @@ from heedful.apps.web.pages import assets
 from heedful.apps.web.problems import not_found
 from heedful.apps.web.rates import Rate
 from heedful.apps.web.security import Guard
+from heedful.apps.web.straight import Straight
 from heedful.apps.web.workbench import Workbench
 from heedful.feedback.store.database import Database
 
@@ -41,6 +42,7 @@ def make_site(database: Database, *, secure: bool) -> FastAPI:
     for room in (visiting, labeling, practising, managing, dashboard, inspecting, people, api):
         app.include_router(room.router)
     app.add_api_route("/static/{version}/{name}", _asset, methods=["GET"], include_in_schema=False)
+    app.add_middleware(Straight)
     app.add_middleware(Guard, secure=secure, uploads=managing.UPLOADS)
     return app
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import select
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from heedful.errors import ConfigError, DataError
 from heedful.errors import StoreUnavailable as StoreUnavailable
 from heedful.feedback.store import schema
-from heedful.feedback.store.group_commit import GroupCommit, JobSession, is_down, writing_alone
+from heedful.feedback.store.group_commit import PATIENCE, GroupCommit, JobSession, is_down, writing_alone
 
 T = TypeVar("T")
 
@@ -30,6 +32,8 @@ READERS = 16
 """Connections to SQLite that read at once."""
 CONNECTIONS = 40
 """Connections to PostgreSQL, as many as there are threads that answer; each is kept, with the plans that it has made."""
+WRITERS = 16
+"""Threads that write to PostgreSQL for callers in an event loop."""
 TRIES = 10
 """How often PostgreSQL is asked again after a deadlock or a serialization failure."""
 
@@ -38,6 +42,7 @@ class Writer(Protocol):
     """Runs jobs that write."""
 
     def write(self, job: Callable[[Session], T]) -> T: ...  # noqa: D102
+    def order(self, job: Callable[[Session], T]) -> Future[T]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -103,6 +108,17 @@ class Database:
         """
         return self._writer.write(job)
 
+    async def order(self, job: Callable[[Session], T]) -> T:
+        """Do the same without a thread that waits, for callers in an event loop.
+
+        Raises:
+            StoreUnavailable: as `write`.
+        """
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._writer.order(job)), PATIENCE)
+        except TimeoutError:
+            raise StoreUnavailable(f"{self.name}: the writer was busy for {PATIENCE:.0f} s; try again") from None
+
     def close(self) -> None:
         """Finish what was ordered and let go of the database."""
         self._writer.close()
@@ -120,6 +136,11 @@ class TransactionPerJob:
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="writer")
+
+    def order(self, job: Callable[[Session], T]) -> Future[T]:
+        """Run a job in a thread of our own, and return where its result will be."""
+        return self._threads.submit(self.write, job)
 
     def write(self, job: Callable[[Session], T]) -> T:
         """Run a job in a transaction, again where PostgreSQL gave up on it because of another one.
@@ -141,7 +162,8 @@ class TransactionPerJob:
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Finish what was ordered, and let go of the database."""
+        self._threads.shutdown()
         self._engine.dispose()
 
 
@@ -229,7 +251,7 @@ def postgresql_engine(url: URL) -> tuple[Engine, str]:
     options = f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout=20s {plans}"
     try:
         arguments = {"options": options, "prepare_threshold": 0}
-        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, connect_args=arguments)
+        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_use_lifo=True, connect_args=arguments)
     except ModuleNotFoundError:
         raise ConfigError("PostgreSQL needs its driver: pip install 'heedful[postgresql]'") from None
     event.listen(engine, "checkout", _refuse_dead)

@@ -76,17 +76,21 @@ class GroupCommit:
         """
         if threading.current_thread() is self._thread:
             raise RuntimeError("a job may not wait for another one: give it the session that it has")
+        done = self.order(job)
+        try:
+            return done.result(PATIENCE)
+        except TooLong:
+            done.cancel()
+            raise StoreUnavailable(f"{self._path}: the writer was busy for {PATIENCE:.0f} s; try again") from None
+
+    def order(self, job: Callable[[Session], T]) -> Future[T]:
+        """Hand a job in, and return where its result will be once that is on the disk."""
         order = _Order(job)
         with self._closing:
             if self._closed:
                 raise StoreUnavailable("the feedback store is closed")
             self._orders.put(order)
-        try:
-            result: T = order.done.result(PATIENCE)
-        except TooLong:
-            order.done.cancel()
-            raise StoreUnavailable(f"{self._path}: the writer was busy for {PATIENCE:.0f} s; try again") from None
-        return result
+        return order.done
 
     def close(self) -> None:
         """Finish what was ordered and stop."""
