@@ -149,7 +149,7 @@ def caller(s: Session, request: Request, moment: datetime, *, signed: bool = Fal
     With `signed` the token of the form must have come along in `X-CSRF-Token`.
     """
     key, _ = session_of(request)
-    who = account(s, key, moment) if key else None
+    who = account(s, key, moment)
     if who is None:
         raise Problem(401, "sign_in")
     if who.stale:
@@ -160,7 +160,12 @@ def caller(s: Session, request: Request, moment: datetime, *, signed: bool = Fal
 
 
 async def stored(request: Request, job: Callable[[Session], T]) -> T:
-    """Run a job that writes, and return what it returned once that is on the disk; no thread waits for it meanwhile."""
+    """Run a job that writes for somebody signed in, and return what it returned once that is on the disk.
+
+    No thread waits for it meanwhile. Who comes without any key does not get as far as the writer.
+    """
+    if not session_of(request)[0]:
+        raise Problem(401, "sign_in")
     return await database_of(request).order(job)
 
 

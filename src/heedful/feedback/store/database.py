@@ -140,7 +140,10 @@ class TransactionPerJob:
 
     def order(self, job: Callable[[Session], T]) -> Future[T]:
         """Run a job in a thread of our own, and return where its result will be."""
-        return self._threads.submit(self.write, job)
+        try:
+            return self._threads.submit(self.write, job)
+        except RuntimeError:  # what the threads say once they are sent home
+            raise StoreUnavailable("the feedback store is closed") from None
 
     def write(self, job: Callable[[Session], T]) -> T:
         """Run a job in a transaction, again where PostgreSQL gave up on it because of another one.
