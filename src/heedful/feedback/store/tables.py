@@ -10,6 +10,7 @@ for often (how many answers a task has, whether a lease is answered) is kept bes
     response     every revision of every answer
     gold, repeat known answers, and tasks shown once more; flag: what was found out about labelers
     ruling       what a manager decided in place of a consensus, message: what they wrote to a labeler
+    statistics   what was worked out last about a project
     event        who did what to whom, never changed
 """
 
@@ -170,6 +171,8 @@ class Project(Base):
     """Nobody gets a new task; what is at hand may still be finished."""
     listed: Mapped[bool] = mapped_column(server_default=false())
     """Each task is only for those who are named in `assignment`; otherwise for whoever comes."""
+    num_tasks: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """How many tasks count (`wanted` above 0); kept by whoever adds tasks or takes them out of the count."""
     created: Mapped[datetime]
 
 
@@ -370,9 +373,21 @@ class Flag(Base):
     effect: Mapped[float | None]
     n: Mapped[int]
     text: Mapped[str | None] = mapped_column(LongText)
+    """In English."""
+    said: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    """The same by code and numbers, for other languages; NULL in flags of older versions."""
     decision: Mapped[str | None] = mapped_column(String(20))
     decided_by: Mapped[int | None] = mapped_column(BigId, ForeignKey("user.id"))
     created: Mapped[datetime]
+
+
+class Statistics(Base):
+    """What was worked out last about a project (`trust.findings`), as JSON text; one row per project, replaced whole."""
+
+    __tablename__ = "statistics"
+    project_id: Mapped[ProjectId] = mapped_column(primary_key=True, autoincrement=False)
+    made: Mapped[datetime]
+    findings: Mapped[str] = mapped_column(LongText)
 
 
 class Event(Base):
