@@ -257,7 +257,7 @@ def _answer(room: Room, kind: str, name: str, detail: int, history: list[Any]) -
             assert not found.created
         return
     state = {"draft": "draft", "submit": "submitted", "skip": "skipped"}[kind]
-    fields = {"based_on": revision, "state": state, "client_uuid": f"{name}-{len(history):08}"}
+    fields = {"based_on": revision, "state": state, "client_uuid": f"{name}-{state}-{len(history):08}"}
     receipt = room.send(name, task, **fields)
     if state != "draft":
         history.append((name, task, fields, receipt))
