@@ -16,27 +16,27 @@ for often (how many answers a task has, whether a lease is answered) is kept bes
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
-    DateTime,
     ForeignKey,
     Index,
     Integer,
     MetaData,
     String,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 from sqlalchemy import Text as LongText
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from heedful.feedback.store.column_types import ExactText as ExactText
+from heedful.feedback.store.column_types import UtcTime as UtcTime
 
 Role = Literal["admin", "manager", "labeler"]
 MemberState = Literal["active", "paused", "excluded"]
@@ -45,34 +45,6 @@ TiePolicy = Literal["allow", "discourage", "forbid"]
 LeaseState = Literal["open", "submitted", "skipped", "surplus"]
 State = Literal["draft", "submitted", "skipped"]
 """Of a response."""
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A moment, aware and in UTC on both sides; SQLite has no time zones and would drop it."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive moment: nobody knows which it is."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; give datetime.now(UTC)")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return it aware."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class ExactText(TypeDecorator[str]):
-    """Any text, stored as a JSON string: PostgreSQL's own text cannot hold NUL, and completions must come back as they went in."""
-
-    impl = JSON
-    cache_ok = True
 
 
 class Base(DeclarativeBase):
