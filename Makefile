@@ -48,7 +48,7 @@ docs: $(VENV)/.installed-test
 
 # New words come into the catalogs empty; fill them in, and call this again.
 words: $(VENV)/.installed-test
-	cd $(WEB) && for step in "extract -F locale/babel.cfg -k translate --no-location --sort-output -o locale/heed.pot ." \
+	cd $(WEB) && for step in "extract -F locale/babel.cfg -k translate --no-location --sort-output -o locale/heed.pot . $(CURDIR)/src/heedful/feedback/trust" \
 		"update -N -D heed -i locale/heed.pot -d locale" "compile -D heed -d locale"; do $(CURDIR)/$(BIN)/pybabel -q $$step; done
 	rm $(WEB)/locale/heed.pot
 

@@ -24,6 +24,7 @@ from heedful.feedback.store.database import Database
 from heedful.feedback.store.tables import Task
 from heedful.feedback.trust import flags
 from heedful.feedback.trust.quality import LabelerReport
+from heedful.feedback.trust.reasons import Said
 from heedful.records.types import Prompt, Ranking
 
 ORIGIN = "http://testserver"
@@ -109,9 +110,9 @@ class Site:
     def message(self, project_id: int, user_id: int, text: str) -> int:
         return self.database.write(lambda s: messages.send_message(s, project_id, user_id, text, _now(), by=None))
 
-    def flag(self, project_id: int, user_id: int, text: str) -> int:
-        """Say of somebody that their ranks look reversed, as a review does."""
-        report = LabelerReport("", 40, None, 0.3, 0.001, 0.002, True, "reversed", text)
+    def flag(self, project_id: int, user_id: int, text: str, said: tuple[Said, ...] = ()) -> int:
+        """Say of somebody that their ranks look reversed, as a review does; without `said` as an older version did."""
+        report = LabelerReport("", 40, None, 0.3, 0.001, 0.002, True, "reversed", text, said)
         found = self.database.write(lambda s: flags.add_flag(s, project_id, user_id, report, _now(), by=None))
         assert found is not None
         return found

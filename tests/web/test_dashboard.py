@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
 
+from heedful.apps.web.workbench import Workbench
+from heedful.feedback.trust.flags import add_flag, flags
+from heedful.feedback.trust.kept_findings import keep
+from heedful.feedback.trust.quality import LabelerReport
+from heedful.feedback.trust.reasons import Said, in_english
 from tests.sites import BOTH, TEXTS
 from tests.web.people import Crew
 
@@ -210,3 +216,86 @@ def test_statistics_that_fail_leave_what_there_was(site, manager, path, caplog):
     assert site.app.state.workbench.order(10**9, wait=60)
     assert site.app.state.workbench.findings(10**9) is None
     assert "could not be worked out" in caplog.text
+
+
+@BOTH
+def test_statistics_are_there_after_a_restart_and_say_how_old_they_are(site, manager, path):
+    crew = crew_of(site, path)
+    for _ in range(4):
+        crew.answer("anna", (FIRST, SECOND, THIRD, FOURTH))
+        crew.answer("ben", (SECOND, FIRST, THIRD, FOURTH))
+    work_out(site, manager, path)
+    project_id = int(path.rpartition("/")[2])
+    before = site.app.state.workbench.findings(project_id)
+    shown = manager.get(path).text
+    site.app.state.workbench = Workbench(site.database)  # what a site that is started again begins with
+    assert site.app.state.workbench.findings(project_id) == before
+    assert manager.get(path).text == shown
+    crew.answer("cleo", (FIRST, SECOND, THIRD, FOURTH))
+    again = words(manager.get(path).text)
+    assert "Worked out from 8 answers" in again
+    assert "1 new since" in again
+
+
+def test_what_another_site_of_the_store_worked_out_is_shown_here(site, manager, path):
+    project_id = int(path.rpartition("/")[2])
+    work_out(site, manager, path)
+    first = site.app.state.workbench.findings(project_id)
+    other = Workbench(site.database)
+    assert other.order(project_id, wait=300)
+    assert site.app.state.workbench.findings(project_id) == other.findings(project_id) != first
+
+
+def test_statistics_that_this_version_cannot_read_are_none(site, manager, path):
+    project_id = int(path.rpartition("/")[2])
+    work_out(site, manager, path)
+    made = site.app.state.workbench.findings(project_id).made + timedelta(seconds=1)
+    site.database.write(lambda s: keep(s, project_id, '{"made_from": 0}', made))
+    assert site.app.state.workbench.findings(project_id) is None
+    assert "Work out agreement and signals" in words(manager.get(path).text)
+    work_out(site, manager, path)
+    assert site.app.state.workbench.findings(project_id) is not None
+
+
+def test_why_somebody_was_flagged_is_said_in_the_readers_language(site, manager, path):
+    crew = crew_of(site, path)
+    said = (
+        Said("agrees less", {"s2": 0.31, "low": 0.2, "high": 0.4, "tasks": 40, "peers": 0.72}),
+        Said("follows", {"criterion": "<b>toxicity</b> 100%"}),
+    )
+    report = LabelerReport("anna", 40, None, 0.4, 0.001, 0.002, True, "other criterion", in_english(said), said)
+    project_id, anna = int(path.rpartition("/")[2]), crew.ids["anna"]
+    site.database.write(lambda s: add_flag(s, project_id, anna, report, datetime.now(UTC), by=None))
+    site.flag(project_id, crew.ids["ben"], "Stored by an older version.")
+    for address in (path, f"{path}/members/{anna}"):
+        english, german = (manager.get(address, headers={"accept-language": code}).text for code in ("en", "de"))
+        assert "where the others agree with each other on 72\N{NO-BREAK SPACE}%. The ranks follow" in english
+        assert "die anderen untereinander in 72\N{NO-BREAK SPACE}%. Die Ränge folgen" in german
+        assert "&lt;b&gt;toxicity&lt;/b&gt; 100%" in german
+        assert "<b>toxicity" not in german
+    assert "Stored by an older version." in manager.get(path, headers={"accept-language": "de"}).text
+    stored = site.database.read(lambda s: flags(s, project_id))
+    assert {each.text for each in stored} == {in_english(said), "Stored by an older version."}
+    assert in_english(said).startswith(
+        "Agrees with the others on 31% of the pairs that both ordered (95 % interval 20% to 40%, "
+    )
+
+
+def test_people_stand_in_the_order_of_a_column(site, manager, path):
+    crew = crew_of(site, path)
+    for _ in range(2):
+        crew.answer("ben", (FIRST, SECOND, THIRD, FOURTH))
+    crew.answer("cleo", (FIRST, SECOND, THIRD, FOURTH))
+
+    def listed(query: str) -> list[str]:
+        html = manager.get(f"{path}{query}").text
+        return re.findall(r'/members/\d+">(\w+)</a>', html)
+
+    assert listed("") == ["anna", "ben", "cleo"]
+    assert listed("?sort=tasks&order=desc") == ["ben", "cleo", "anna"]
+    assert listed("?sort=tasks&order=asc") == ["anna", "cleo", "ben"]
+    assert listed("?sort=%22%3E%3Cscript%3E&order=x") == ["anna", "ben", "cleo"]
+    html = manager.get(f"{path}?sort=tasks&order=desc").text
+    (heading,) = re.findall(r"<th[^>]*aria-sort[^>]*>.*?</th>", html)
+    assert 'aria-sort="descending"' in heading
+    assert 'href="?sort=tasks&amp;order=asc#people"' in heading

@@ -62,6 +62,8 @@ def test_a_decision_in_place_of_the_consensus_is_logged_and_taken_back(site, cre
         ({"action": "take_back", "words": "x", "labeler": "999"}, None),
         ({"action": "one_more", "words": " "}, "reason"),
         ({"action": "no_gold"}, None),
+        ({"action": "no_practice"}, None),
+        ({"action": "practice"}, "its answer is not known"),
         ({"action": "explode"}, None),
     ],
 )
@@ -181,3 +183,23 @@ def test_every_way_of_asking_has_its_page(site, manager, mode):
     fields = {f"known-{place}": value for place, value in enumerate(known)}
     made = manager.post(path, {"action": "gold", **fields})
     assert made.status_code == (422 if mode == "demonstration" else 303)
+
+
+@BOTH
+def test_a_gold_item_becomes_practice_and_is_one_until_it_is_taken_back(site, crew, path, manager):
+    crew.answer("cleo", (FIRST, SECOND, THIRD, FOURTH))
+    manager.post(path, {"action": "gold_of_consensus", "words": "Plain to see."})
+    dora = Crew(site, crew.project, ("dora",))
+    assert dora.next("dora") is None
+    assert manager.post(path, {"action": "practice"}).status_code == 303
+    page = words(manager.get(path).text)
+    assert "A practice task: everybody does it first, and it counts nowhere." in page
+    assert "Make it a practice task" not in page
+    assert path in manager.get(f"/manage/projects/{crew.project}/tasks?state=practice").text
+    assert manager.post(path, {"action": "no_practice"}).status_code == 303
+    assert "3 of 3 answers are in. It is a gold item." in words(manager.get(path).text)
+    manager.post(path, {"action": "practice"})
+    dora.answer("dora", (FIRST, SECOND, THIRD, FOURTH))
+    refused = manager.post(path, {"action": "no_practice"})
+    assert refused.status_code == 422
+    assert "it stays practice: labelers who have practised on it and were told the answer: 1" in words(refused.text)

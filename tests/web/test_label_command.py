@@ -71,3 +71,19 @@ def test_it_does_not_open_itself_to_others_unasked(tmp_path):
     assert done.stderr.startswith("heed: --host 0.0.0.0: other machines can reach it")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_somebody_is_forgotten_by_a_command(tmp_path, site):
+    anna = site.user("anna")
+    visitor = site.visitor(anna)
+    assert visitor.get("/").status_code == 200
+    command = [*HEED, "forget", "--database", site.database.url]
+    wrong = subprocess.run([*command, "ana", "--yes"], capture_output=True, text=True)
+    assert (wrong.returncode, wrong.stderr) == (2, "heed: ana: nobody is called so; did you mean 'anna'?\n")
+    asked = subprocess.run([*command, "anna"], capture_output=True, text=True, input="n\n")
+    assert asked.returncode == 1
+    assert visitor.get("/").status_code == 200
+    done = subprocess.run([*command, "anna", "--yes"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"anna is now former-[0-9a-f]{8}; their answers to 0 tasks stay under this name\.", done.stdout)
+    assert visitor.get("/").status_code == 401

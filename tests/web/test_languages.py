@@ -14,16 +14,20 @@ from babel.messages.pofile import read_po
 
 from heedful.apps.web import languages
 from heedful.apps.web.languages import LANGUAGES, SOURCE, chosen_language, translations
+from heedful.feedback.trust.reasons import SENTENCES, Said, in_english, in_words
 
 WEB = Path(str(resources.files("heedful.apps.web")))
+WORDS = (WEB, Path(str(resources.files("heedful.feedback.trust"))))
 OTHERS = sorted(set(LANGUAGES) - {SOURCE})
+SHARES = {"s2", "low", "high", "peers", "turned"}
 _HOLES = re.compile(r"%\(\w+\)s|\{\w+\}")
 
 
 def words_used() -> set[object]:
     methods = [("**.py", "python"), ("**.html.j2", "jinja2")]
     keywords = {"_": None, "gettext": None, "ngettext": (1, 2), "translate": None}
-    found = extract_from_dir(WEB, methods, {"**.html.j2": {"trimmed": "true"}}, keywords=keywords)
+    options = {"**.html.j2": {"trimmed": "true"}}
+    found = (row for folder in WORDS for row in extract_from_dir(folder, methods, options, keywords=keywords))
     return {message for _, _, message, _, _ in found}
 
 
@@ -38,6 +42,20 @@ def test_every_word_is_translated_and_none_is_left_over(language):
     assert words_used() == set(known)
     assert [message.id for message in known.values() if not message.string or not all(message.string)] == []
     assert not any(message.fuzzy for message in known.values())
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_sentence_about_a_labeler_can_be_said(language):
+    """Holes are filled in the translation as in the source; per cent signs are doubled in both."""
+    translated = translations(language).gettext
+    for code, text in SENTENCES.items():
+        names = {hole[2:-2] for hole in _HOLES.findall(text)}
+        (said,) = [Said(code, {name: 0.5 if name in SHARES else 7 for name in names})]
+        spoken = in_words((said,), translated, "{:.0%}".format)
+        assert spoken != in_english((said,))
+        assert "%(" not in spoken
+        assert spoken.count("50%") == len(names & SHARES)
+        assert "%%" not in spoken
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -1,4 +1,4 @@
-"""heed label, heed label export."""
+"""heed label, heed label export, heed label forget."""
 
 from __future__ import annotations
 
@@ -83,6 +83,44 @@ def export_labels(
     finally:
         store.close()
     typer.echo(f"{path}: {rows} rows")
+
+
+@label_app.command("forget")
+def forget_person(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Their pseudonym, exactly.")],
+    database: Annotated[str, typer.Option(metavar="URL", help="As for `heed label`.")] = DATABASE,
+    remove_answers: Annotated[
+        bool, typer.Option("--remove-answers", help="Also remove what they answered; others are asked instead.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask once more.")] = False,
+) -> None:
+    """Forget somebody: log-in, messages and name go; answers stay under a fresh pseudonym, or go too. It cannot be taken back."""
+    from datetime import UTC, datetime
+
+    from heedful.feedback.setup.accounts import people
+    from heedful.feedback.setup.forgetting import forget
+    from heedful.feedback.store.database import Database
+
+    store = Database.open(_existing(database))
+    try:
+        _check_person(name, [each.name for each in store.read(people)])
+        if not yes:
+            gone = "their name and all they answered" if remove_answers else "their name"
+            typer.confirm(f"{name}: {gone} cannot be brought back. Go on?", abort=True)
+        now = datetime.now(UTC)
+        done = store.write(lambda s: forget(s, name, now, remove_answers=remove_answers))
+    finally:
+        store.close()
+    answers = f"their answers to {done.tasks} tasks " + ("are removed" if done.removed else "stay under this name")
+    typer.echo(f"{name} is now {done.pseudonym}; {answers}. Backups and earlier exports still hold the old name.")
+
+
+def _check_person(name: str, names: list[str]) -> None:
+    from heedful.errors import ConfigError
+    from heedful.records.recipes import nearest
+
+    if name not in names:
+        raise ConfigError(f"{name}: nobody is called so{nearest(name, names)}")
 
 
 def _check_kind(kind: str, kinds: tuple[str, ...]) -> None:

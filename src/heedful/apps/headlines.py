@@ -11,7 +11,7 @@ from heedful.records.importing import SPLITS
 KEY_METRICS = {
     "sft": ("heldout_loss_after", "heldout_p_eos_after"),
     "sample": ("completions", "finished_share"),
-    "collect": ("rankings", "labelers"),
+    "collect": ("rankings", "labels_train", "labels_tune", "labelers"),
     "consensus": ("pairs_train", "pairs_tune", "agreement_s2", "flagged"),
     "reward": ("accuracy", "auc"),
     "align": ("score_mean", "kl_per_sequence"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,6 +56,7 @@ def jobs(recipe: Recipe, *, until: str | None = None) -> list[Job]:
     """
     stages = {step.name: step.stage for step in recipe.steps}
     found = [_job(recipe, step, stages) for step in recipe.steps]
+    _check_feeds(recipe, found)
     last = len(found) if until is None else [job.step for job in found].index(recipe.step(until)) + 1
     return found[:last]
 
@@ -155,6 +156,25 @@ def _job(recipe: Recipe, step: Step, stages: Mapping[str, str]) -> Job:
     except ConfigError as error:
         raise ConfigError(with_line(str(error), recipe.path, recipe.given)) from None
     return Job(step, verb, config, derive_seed(recipe.seed, step.name))
+
+
+def _check_feeds(recipe: Recipe, found: Sequence[Job]) -> None:
+    """Raise ConfigError where a stage is to be given what another one's settings keep it from making."""
+    made = {job.step.name: job for job in found}
+    for job in found:
+        for role, names in job.step.inputs.items():
+            for source in (made[name] for name in names):
+                if source.verb.feeds is None or role in (fills := source.verb.feeds(source.config)):
+                    continue
+                problem = (
+                    f"'{source.step.name}', as it is set, does not give '{role}'; it gives '{_other(fills, source)}'"
+                )
+                place = f"{recipe.path}: {job.step.name}.inputs.{role}: {problem}"
+                raise ConfigError(with_line(place, recipe.path, recipe.given))
+
+
+def _other(fills: Collection[str], source: Job) -> str:
+    return "', '".join(sorted(role for role in fills if role != source.verb.name))
 
 
 def _version(library: str) -> str:

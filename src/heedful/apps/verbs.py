@@ -36,6 +36,7 @@ class Verb:
         external: digests of what it reads from outside; None where it reads nothing.
         check: refuses settings and inputs that do not go together; None where any do.
         news: what has come in from outside since an artifact was made, in words; None where nothing ever does.
+        feeds: the roles that its artifact can fill under these settings; None where they do not matter.
         uses_torch: False where running it needs no torch.
     """
 
@@ -48,6 +49,7 @@ class Verb:
     external: Callable[[Any, Path], dict[str, str]] | None
     check: Callable[[Any, Collection[str]], None] | None
     news: Callable[[Any, Artifact, Path, str], str | None] | None
+    feeds: Callable[[Any], Collection[str]] | None
     uses_torch: bool
 
 
@@ -67,6 +69,7 @@ def load_verb(name: str) -> Verb:
         external=getattr(module, "external", None),
         check=getattr(module, "check", None),
         news=getattr(module, "news", None),
+        feeds=getattr(module, "feeds", None),
         uses_torch=getattr(module, "USES_TORCH", True),
     )
 

@@ -129,7 +129,7 @@ def _check_classes(split: str, rows: Sequence[LabeledText]) -> None:
     if len({row.label for row in rows}) < 2:
         raise DataError(
             f"a classifier needs rows of both classes in {split}.labeled; found {len(rows)} rows",
-            fix="give the data stage labeled texts of both classes and a tune split",
+            fix="give `data` or `collect` (people, thumbs) labels of both classes, and a tune split",
         )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from heedful.errors import DataError
-from heedful.records.types import Demonstration, LabeledText, Preference, PromptRecord
+from heedful.records.types import Demonstration, LabeledText, Preference, Prompt, PromptRecord
 
 SPLITS = ("train", "tune", "heldout")
 """From nearest to training to furthest; also the order in which shares are laid out."""
@@ -97,3 +100,13 @@ def key_of(record: Importable) -> str:
     if isinstance(record.prompt, str):
         return f"prompt {record.prompt}"
     return f"chat {json.dumps([turn.model_dump() for turn in record.prompt], sort_keys=True)}"
+
+
+def drawn_prompts(prompts: Iterable[Prompt], fraction: float, *, seed: int) -> set[Prompt]:
+    """Return the prompts kept for tuning, drawn at random; at least one where the fraction is above 0 and two exist."""
+    distinct = list(dict.fromkeys(prompts))
+    count = round(fraction * len(distinct))
+    if fraction > 0 and len(distinct) > 1:
+        count = min(max(count, 1), len(distinct) - 1)
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    return {distinct[i] for i in order[:count]}

@@ -15,10 +15,12 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_json
 from heedful.records.paths import filled_in, resolve
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Completion, Ranking
+from heedful.records.types import Completion, LabeledText, Ranking
 from heedful.stages.spec import StageConfig
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from heedful.feedback.setup.projects import NewProject
     from heedful.feedback.store.database import Database
 
@@ -34,8 +36,11 @@ class PeopleGroup(StageConfig):
     database: str | None = None
     """Where answers are kept: a file (relative to the recipe; $NAME and ~ are expanded) or postgresql://...; by default
     labels.sqlite beside the folder of artifacts. An address with a password belongs into a variable, such as $LABELS."""
-    mode: Literal["ranking", "pairwise", "rating"] = "ranking"
-    """What people do: rank 2 to 9 completions, choose the better of two, or rate each; equal ratings tie."""
+    mode: Literal["ranking", "pairwise", "rating", "thumbs"] = "ranking"
+    """What people do: rank 2 to 9 completions, choose the better of two, rate each (equal ratings tie), or say of each whether it
+    is good (`thumbs`). Thumbs put nothing in order: the artifact then holds labeled texts for a `reward` of mode `classifier`."""
+    tune_fraction: float = Field(default=0.15, ge=0, lt=1)
+    """`thumbs`: share of prompts whose labels go to `tune.labeled`; the others train."""
     ties: Literal["allow", "discourage", "forbid"] = "discourage"
     """Whether two completions may have the same rank; `discourage` asks again when there are many."""
     title: str | None = Field(default=None, min_length=1, max_length=200)
@@ -80,8 +85,9 @@ def check_people(people: PeopleGroup) -> None:
 
 def from_people(
     people: PeopleGroup, criterion: str, overlap: int, completions: Sequence[Completion], digest: str, out: Workspace
-) -> tuple[list[Ranking], dict[str, JsonValue]]:
-    """Return what people have answered, and what the manifest says of it; open the round where it is not.
+) -> tuple[list[Ranking] | list[LabeledText], dict[str, JsonValue]]:
+    """Return what people have answered (labeled texts where the mode is thumbs), and what the manifest says of it; open the
+    round where it is not.
 
     Args:
         people: the settings.
@@ -94,7 +100,6 @@ def from_people(
     Raises:
         WaitingForPeople: the quota is not met.
     """
-    from heedful.feedback.exchange.releases import rankings as released
     from heedful.feedback.exchange.rounds import Round, arrived, open_round, standing, tasks_of
 
     tasks = tasks_of(completions)
@@ -106,17 +111,23 @@ def from_people(
             found = Round(address, database.name, project, people.quota)
             missing = f"{so_far.answers} of {so_far.wanted} answers are in"
             raise WaitingForPeople(missing, address=found.page, round=found)
-        counts, rankings = database.read(
-            lambda s: (arrived(s, project), list(released(s, project, include_rulings=True)))
-        )
-    return rankings, {
+        counts, records = database.read(lambda s: (arrived(s, project), _released(people, s, project)))
+    return records, {
         "project": project,
         "snapshot": people.snapshot,
         "answers": counts.answers,
         "rulings": counts.rulings,
         "excluded": [*counts.excluded],
-        "arrived": sha256_json([ranking.model_dump(mode="json") for ranking in rankings]),
+        "arrived": sha256_json([record.model_dump(mode="json") for record in records]),
     }
+
+
+def _released(people: PeopleGroup, s: Session, project: int) -> list[Ranking] | list[LabeledText]:
+    from heedful.feedback.exchange.releases import rankings, unpaired
+
+    if people.mode == "thumbs":
+        return list(unpaired(s, project, include_rulings=True))
+    return list(rankings(s, project, include_rulings=True))
 
 
 def from_panel(panel: Panel, criterion: str, overlap: int, out: Workspace) -> list[Ranking]:
@@ -180,7 +191,7 @@ def _project(people: PeopleGroup, criterion: str, overlap: int, digest: str, bas
     from heedful.feedback.exchange.rounds import default_instructions, round_name
     from heedful.feedback.setup.projects import NewProject
 
-    settings = people.model_dump(exclude={"database", "title", "instructions", "quota", "snapshot"})
+    settings = people.model_dump(exclude={"database", "title", "instructions", "quota", "snapshot", "tune_fraction"})
     title = people.title or criterion[:200]
     about = {name: settings[name] for name in _ASKED}
     text = default_instructions()

@@ -1,4 +1,4 @@
-"""collect: rankings of the completions by people, by a panel of simulated labelers, or from a file made elsewhere."""
+"""collect: what people, a panel of simulated labelers, or a file made elsewhere say of the completions: rankings, or thumbs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from heedful.numerics.rankings import MAX_ITEMS
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_file
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Completion, Ranking
+from heedful.records.types import Completion, LabeledText, Ranking
 from heedful.stages.asking import PeopleGroup, check_people, existing, from_panel, from_people, newer_answers
 from heedful.stages.groups import check_world
 from heedful.stages.spec import InputSpec, StageConfig
+from heedful.stages.thumbs import finish_thumbs
 
 if TYPE_CHECKING:
     from heedful.worlds import World
@@ -100,6 +101,8 @@ def external(config: Config, base: Path) -> dict[str, str]:
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Write `rankings.jsonl` and `labelers.json` (planted faults, who is careful, agreement).
 
+    Thumbs give `train.labeled.jsonl` and `tune.labeled.jsonl` in place of rankings.
+
     Raises:
         WaitingForPeople: answers are missing; once they are there, the same call goes on.
     """
@@ -111,10 +114,14 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
         path = existing(config.rankings, out.base)
         rankings = read_rankings(path, completions, criterion=config.criterion, format=config.format)
     elif config.people is not None:
-        _check_sizes(completions, 2 if config.people.mode == "pairwise" else MAX_ITEMS)
-        rankings, facts = from_people(
+        _check_sizes(completions, *_sizes(config.people.mode))
+        records, facts = from_people(
             config.people, config.criterion, config.overlap, completions, source.content_digest, out
         )
+        if config.people.mode == "thumbs":
+            labels = [record for record in records if isinstance(record, LabeledText)]
+            return finish_thumbs(labels, config.people.tune_fraction, out, facts, seed=derive_seed(seed, "collect"))
+        rankings = [record for record in records if isinstance(record, Ranking)]
     else:
         tasks = _tasks(completions, _world(config))
         members = tuple(SimulatedLabeler(**dict(member)) for member in config.panel)
@@ -135,6 +142,17 @@ def news(config: Config, artifact: Artifact, base: Path, place: str) -> str | No
     return None if config.people is None else newer_answers(config.people, artifact, base, place)
 
 
+def feeds(config: Config) -> Collection[str]:
+    """Return the roles that the artifact can fill."""
+    thumbs = config.people is not None and config.people.mode == "thumbs"
+    return ("collect", "labeled" if thumbs else "rankings")
+
+
+def _sizes(mode: str) -> tuple[int, int]:
+    """Return the fewest and the most completions that a task may have."""
+    return {"pairwise": (2, 2), "thumbs": (1, MAX_ITEMS)}.get(mode, (2, MAX_ITEMS))
+
+
 def _world(config: Config) -> World:
     from heedful.worlds import get_world
 
@@ -150,18 +168,19 @@ def _tasks(completions: Sequence[Completion], world: World) -> list[SimulatedTas
             utilities=tuple(world.utility(one.prompt, one.completion) for one in group),
             fails=tuple(world.is_fail(one.prompt, one.completion) for one in group),
         )
-        for prompt_id, group in _check_sizes(completions, MAX_ITEMS).items()
+        for prompt_id, group in _check_sizes(completions, 2, MAX_ITEMS).items()
     ]
 
 
-def _check_sizes(completions: Sequence[Completion], most: int) -> dict[str, list[Completion]]:
-    """Return the completions by prompt; DataError for a prompt with one, or with more than can be compared."""
+def _check_sizes(completions: Sequence[Completion], fewest: int, most: int) -> dict[str, list[Completion]]:
+    """Return the completions by prompt; DataError for a prompt with too few, or with more than can be compared."""
     groups: dict[str, list[Completion]] = defaultdict(list)
     for completion in completions:
         groups[completion.prompt_id].append(completion)
     for prompt_id, group in groups.items():
-        if not 2 <= len(group) <= most:
-            wanted = f"a ranking takes 2 to {most}" if most > 2 else "a pair takes 2"
+        if not fewest <= len(group) <= most:
+            what = "a pair takes" if most == 2 else "a ranking takes" if fewest == 2 else "people judge"
+            wanted = f"{what} {most}" if most == fewest else f"{what} {fewest} to {most}"
             problem = f"prompt '{prompt_id}' has {len(group)} completions; {wanted}"
             raise DataError(problem, field="completions", fix="set sample.num_completions accordingly")
     return groups

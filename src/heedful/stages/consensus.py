@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, JsonValue
 
 from heedful.errors import DataError
@@ -15,7 +14,8 @@ from heedful.feedback.trust.quality import LabelerReport, answers_by_task, by_ta
 from heedful.numerics.agreement import TaskAnswers, ranking_alpha, team_agreement
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Consensus, Preference, Prompt, Ranking
+from heedful.records.splits import drawn_prompts
+from heedful.records.types import Consensus, Preference, Ranking
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 3
@@ -88,7 +88,7 @@ def _preferences(
     Raises:
         DataError: no pair is left to train on.
     """
-    tuning = _tune_prompts([one.prompt for one in found], config.tune_fraction, seed=seed)
+    tuning = drawn_prompts([one.prompt for one in found], config.tune_fraction, seed=seed)
     train: list[Preference] = []
     tune: list[Preference] = []
     for one in found:
@@ -101,16 +101,6 @@ def _preferences(
             fix="more answers, or more different completions, are needed",
         )
     return train, tune
-
-
-def _tune_prompts(prompts: Sequence[Prompt], fraction: float, *, seed: int) -> set[Prompt]:
-    """Return the prompts kept for tuning, drawn at random; at least one where the fraction is above 0 and two exist."""
-    distinct = list(dict.fromkeys(prompts))
-    count = round(fraction * len(distinct))
-    if fraction > 0 and len(distinct) > 1:
-        count = min(max(count, 1), len(distinct) - 1)
-    order = np.random.default_rng(seed).permutation(len(distinct))
-    return {distinct[i] for i in order[:count]}
 
 
 def _agreement(answers: Sequence[TaskAnswers], *, seed: int) -> dict[str, JsonValue]:

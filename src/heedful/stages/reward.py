@@ -16,7 +16,7 @@ from heedful.stages.spec import InputSpec, StageConfig
 VERSION = 3
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data"), required=False),
-    "labeled": InputSpec(stages=("data",), required=False),
+    "labeled": InputSpec(stages=("data", "collect"), required=False),
     "demonstrations": InputSpec(stages=("data",), required=False),
     "start": InputSpec(stages=("reward",), required=False),
     "policy": InputSpec(stages=("sft", "align"), required=False),

@@ -242,6 +242,12 @@ CASES = {
         (*BEFORE, "sample"),
         {"q.jsonl": QUESTIONS},
     ),
+    "thumbs_for_a_consensus": Case(
+        SAMPLED.format(more=', "collect", "consensus"', count=2, tokens=2)
+        + '[collect]\ninputs = { completions = "sample" }\ncriterion = "kind"\n[collect.people]\nmode = "thumbs"\n'
+        + '[consensus]\ninputs = { rankings = "collect" }\n',
+        r".*consensus\.inputs\.rankings: 'collect', as it is set, does not give 'rankings'; it gives 'labeled'",
+    ),
     # prompts beyond the context
     "long_prompt_sample": sampled(TOO_LONG, questions=LONG),
     "long_prompt_align": after_sft("align", ALIGN),

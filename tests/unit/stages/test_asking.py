@@ -20,7 +20,7 @@ from heedful.feedback.setup.projects import all_projects, join, set_member_state
 from heedful.feedback.setup.rulings import rule
 from heedful.feedback.store.database import Database
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Completion, Ranking
+from heedful.records.types import Completion, LabeledText, Ranking
 from heedful.stages import collect
 from heedful.testing.artifacts import artifact_of, run_stage
 from tests.stores import postgresql_server
@@ -55,8 +55,20 @@ def in_store(folder: Path, job: Callable[[Any], Any], where: str | None = None) 
         database.close()
 
 
+def listed(keys: list[str]) -> Answer:
+    return Answer(ranks={key: rank for rank, key in enumerate(keys, start=1)})
+
+
+def thumbs(*good: bool) -> Callable[[list[str]], Answer]:
+    return lambda keys: Answer(thumbs=dict(zip(keys, good, strict=True)))
+
+
 def somebody_answers(
-    folder: Path, name: str, most: int = 99, answer: Answer | None = None, where: str | None = None
+    folder: Path,
+    name: str,
+    most: int = 99,
+    answer: Answer | Callable[[list[str]], Answer] = listed,
+    where: str | None = None,
 ) -> int:
     """Let somebody answer up to `most` tasks; as they were listed, unless said otherwise. Return how many it were."""
     now = datetime.now(UTC)
@@ -69,7 +81,7 @@ def somebody_answers(
         done = 0
         while done < most and (task := next_assignment(s, project, user, now)) is not None:
             keys = sorted(key for key, _ in task.displayed)
-            said = answer or Answer(ranks={key: rank for rank, key in enumerate(keys, start=1)})
+            said = answer if isinstance(answer, Answer) else answer(keys)
             sent = {"client_uuid": str(uuid.uuid4()), "based_on": task.revision, "state": "submitted", "answer": said}
             store_answer(s, Submission(task_id=task.task_id, user_id=user, **sent), now)
             done += 1
@@ -154,6 +166,45 @@ def test_ratings_tie_where_they_are_equal(tmp_path: Path) -> None:
     (found,) = collected(tmp_path, config, rows).records("rankings", Ranking)
     assert found.ranking == (("p0-1",), ("p0-0", "p0-2"))
     assert found.meta["ratings"] == {"p0-0": 2, "p0-1": 5, "p0-2": 2}
+
+
+def test_thumbs_are_labeled_texts_split_by_prompt(tmp_path: Path) -> None:
+    config = settings(overlap=2, mode="thumbs", tune_fraction=0.5)
+    with pytest.raises(WaitingForPeople):
+        collected(tmp_path, config)
+    somebody_answers(tmp_path, "anna", answer=thumbs(True, False, True))
+    somebody_answers(tmp_path, "ben", answer=thumbs(True, True, False))
+    all_bad = Answer(thumbs={f"p0-{k}": False for k in range(3)})
+    in_store(tmp_path, lambda s: rule(s, 1, all_bad, "none of them", datetime.now(UTC), by=None))
+    found = collected(tmp_path, config)
+    train, tune = (found.records(f"{split}.labeled", LabeledText) for split in ("train", "tune"))
+    assert len({one.group for one in train}) == len({one.group for one in tune}) == 2
+    assert {one.group for one in train}.isdisjoint(one.group for one in tune)
+    rows = {(one.group, one.meta["completion_id"], one.meta["labeler"]): one.label for one in (*train, *tune)}
+    assert len(rows) == 3 * 6 + 3  # a row per thumb; the ruling stands in place of six
+    assert [rows["p1", f"p1-{k}", "anna"] for k in range(3)] == [True, False, True]
+    assert [rows["p1", f"p1-{k}", "ben"] for k in range(3)] == [True, True, False]
+    assert [rows["p0", f"p0-{k}", "ruling"] for k in range(3)] == [False, False, False]
+    assert not (found.path / "rankings.jsonl").exists()
+    # Per task one unit of (1, 1) and two of (1, 0); of 18 thumbs 12 are up. Observed disagreement 12 / 18, expected
+    # 2 * 12 * 6 / (18 * 17): alpha = 1 - (12 / 18) / (144 / 306) = -5 / 12.
+    assert found.metrics["alpha"] == pytest.approx(-5 / 12)
+    assert found.metrics["good_share"] == pytest.approx(12 / 21)
+    assert (found.metrics["labels_train"], found.metrics["labels_tune"]) == (len(train), len(tune))
+    assert json.loads(found.file("labelers.json").read_text())["labelers"] == ["anna", "ben"]
+    assert collect.news(config, found, tmp_path, "") is None
+
+
+def test_one_completion_is_enough_for_a_thumb(tmp_path: Path) -> None:
+    config = settings(mode="thumbs")
+    rows = completions(2, 1)
+    with pytest.raises(WaitingForPeople):
+        collected(tmp_path, config, rows)
+    somebody_answers(tmp_path, "anna", answer=lambda keys: Answer(thumbs={keys[0]: keys == ["p0-0"]}))
+    found = collected(tmp_path, config, rows)
+    assert found.metrics["alpha"] is None  # nobody answered what another did
+    labels = [*found.records("train.labeled", LabeledText), *found.records("tune.labeled", LabeledText)]
+    assert sorted((one.group, one.label) for one in labels) == [("p0", True), ("p1", False)]
 
 
 def test_a_ruling_comes_along_and_is_no_labeler(tmp_path: Path) -> None:
@@ -261,7 +312,13 @@ def test_instructions_are_part_of_what_decides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "each", "message"), [("pairwise", 3, "a pair takes 2"), ("ranking", 10, "takes 2 to 9")]
+    ("mode", "each", "message"),
+    [
+        ("pairwise", 3, "a pair takes 2"),
+        ("ranking", 10, "takes 2 to 9"),
+        ("ranking", 1, "takes 2 to 9"),
+        ("thumbs", 10, "people judge 1 to 9"),
+    ],
 )
 def test_how_many_completions_a_task_may_have(tmp_path: Path, mode: str, each: int, message: str) -> None:
     with pytest.raises(DataError, match=f"has {each} completions; .*{message}; set sample.num_completions"):

@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from heedful.apps.web.access import Id, Manager, Signed, Store, now
 from heedful.apps.web.pages import page, words
-from heedful.apps.web.phrases import export_names, flag_kinds, mode_names
+from heedful.apps.web.people_table import in_order, order_of
+from heedful.apps.web.phrases import export_names, flag_kinds, mode_names, reason_words
 from heedful.apps.web.workbench import Workbench
 from heedful.feedback.managing.overview import overview
 from heedful.feedback.setup.projects import project
@@ -34,19 +35,26 @@ def findings_of(request: Request, project_id: int) -> Findings | None:
 
 
 @router.get("")
-def dashboard(request: Request, project_id: Id, who: Manager, store: Store) -> Response:
-    """How far a project is, and who does what; statistics as they were worked out last."""
+def dashboard(
+    request: Request, project_id: Id, who: Manager, store: Store, sort: str = "name", order: str = "asc"
+) -> Response:
+    """How far a project is, and who does what, in the order that is asked for; statistics as they were worked out last."""
     moment, translate = now(), words(request).gettext
     found = store.read(lambda s: overview(s, project_id, moment))
     findings = findings_of(request, project_id)
+    signals = {} if findings is None else {each.user_id: each for each in findings.labelers}
+    people_order = order_of(sort, order)
     values: dict[str, Any] = {
         "project": found.project,
         "progress": found.progress,
         "view": found,
         "findings": findings,
         "at_work": workbench_of(request).at_work(project_id),
-        "signals": {} if findings is None else {each.user_id: each for each in findings.labelers},
+        "signals": signals,
+        "people": in_order(found.people, signals, people_order),
+        "people_order": people_order,
         "flag_kinds": flag_kinds(translate),
+        "reason_of": reason_words(translate),
         "mode": dict(mode_names(translate))[found.project.mode],
         "exports": export_names(translate, found.project.mode),
     }

@@ -23,6 +23,7 @@ from heedful.feedback.managing.inspection import Inspected, consensus_answer, in
 from heedful.feedback.managing.overview import labelers
 from heedful.feedback.managing.task_search import LAST_PAGE, TaskOrder, TaskState, Wanted, find_tasks
 from heedful.feedback.setup.gold import make_gold, remove_gold
+from heedful.feedback.setup.practice_tasks import end_practice, make_practice
 from heedful.feedback.setup.projects import project
 from heedful.feedback.setup.rulings import rule, withdraw
 
@@ -118,6 +119,8 @@ DEEDS: Mapping[str, Deed] = {
     "gold_of_consensus": lambda s, found, form, moment, by: make_gold(
         s, found.id, _agreed(found), moment, explanation=_words(form), by=by
     ),
+    "practice": lambda s, found, form, moment, by: make_practice(s, found.id, moment, by=by),
+    "no_practice": lambda s, found, form, moment, by: end_practice(s, found.id, moment, by=by),
     "no_gold": lambda s, found, form, moment, by: remove_gold(s, found.id, moment, by=by),
     "rule": lambda s, found, form, moment, by: rule(s, found.id, _known(found, form), _words(form), moment, by=by),
     "withdraw": lambda s, found, form, moment, by: withdraw(s, found.id, _words(form), moment, by=by),

@@ -105,13 +105,14 @@ def _environment(language: str) -> Environment:
         instructions=instructions_html,
         minutes=_minutes,
         day=_day,
-        percent=_percent,
+        percent=percent,
         interval=_interval,
     )
     return environment
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share in per cent; a dash where there is none."""
     return "\N{EN DASH}" if share is None else f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
@@ -119,7 +120,7 @@ def _interval(found: Estimate | None) -> str:
     """Return a share with its 95 % interval: 72 % (70-74); a dash where there is none."""
     if found is None:
         return "\N{EN DASH}"
-    return f"{_percent(found.value)} ({100 * found.low:.0f}\N{EN DASH}{100 * found.high:.0f})"
+    return f"{percent(found.value)} ({100 * found.low:.0f}\N{EN DASH}{100 * found.high:.0f})"
 
 
 def _minutes(milliseconds: float | None) -> str:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from heedful.apps.web.access import Id, Manager, Signed, Store, now
 from heedful.apps.web.dashboard import findings_of
 from heedful.apps.web.pages import page, words
-from heedful.apps.web.phrases import flag_kinds, journal_kinds
+from heedful.apps.web.phrases import flag_kinds, journal_kinds, reason_words
 from heedful.apps.web.problems import Problem, not_found
 from heedful.apps.web.sheets import in_words
 from heedful.feedback.managing.labeler_record import labeler_record
@@ -72,6 +72,7 @@ def labeler_page(request: Request, project_id: Id, user_id: Id, who: Manager, st
         signals=signals,
         kinds=journal_kinds(translate),
         flag_kinds=flag_kinds(translate),
+        reason_of=reason_words(translate),
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Protocol
 
+from heedful.apps.web.pages import percent
 from heedful.feedback.exchange.downloads import BY_MODE
 from heedful.feedback.exchange.rounds import default_instructions as default_instructions
+from heedful.feedback.trust.reasons import SENTENCES, Said, in_words
 
 Translate = Callable[[str], str]
 
@@ -120,6 +123,25 @@ def export_names(_: Translate, mode: str) -> list[tuple[str, str]]:
         "parquet": _("Everything (Parquet)"),
     }
     return [(kind, names[kind]) for kind in BY_MODE[mode]]
+
+
+class _Reasoned(Protocol):
+    """A flag, or a labeler's report."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def said(self) -> tuple[Said, ...]: ...
+
+
+def reason_words(_: Translate) -> Callable[[_Reasoned], str]:
+    """Return what says why in the reader's language; what an older version stored stays in English."""
+
+    def spoken(found: _Reasoned) -> str:
+        known = found.said and all(each.code in SENTENCES for each in found.said)
+        return in_words(found.said, _, percent) if known else found.text
+
+    return spoken
 
 
 def flag_kinds(_: Translate) -> dict[str, str]:

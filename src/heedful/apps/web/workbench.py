@@ -1,21 +1,23 @@
-"""Where statistics are worked out: in a process of their own, so that nobody's next task waits for them, and kept.
+"""Where statistics are worked out: in a process of their own, so that nobody's next task waits for them, and kept in the store.
 
-What was worked out lives as long as the site; after a restart it is worked out again on demand.
+They are worked out when somebody asks. What was worked out last is there after a restart too, and on another site of the store.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import pickle
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
 
+from sqlalchemy.orm import Session
+
 from heedful.errors import StoreUnavailable
 from heedful.feedback.store.database import Database
 from heedful.feedback.trust.findings import Findings, work_out
+from heedful.feedback.trust.kept_findings import from_text, keep, kept, kept_since, to_text
 from heedful.feedback.trust.reviews import store_review
 
 POLITENESS = 10
@@ -25,7 +27,7 @@ log = logging.getLogger("heedful.web")
 
 
 class Workbench:
-    """Works one project out at a time, and keeps the latest findings of each.
+    """Works one project out at a time, and keeps the latest findings of each, in the store and at hand.
 
     The other process only reads; what it found out about labelers is written by this one.
 
@@ -40,8 +42,15 @@ class Workbench:
         self._lock, self._turn = threading.Lock(), threading.Lock()
 
     def findings(self, project_id: int) -> Findings | None:
-        """Return what was worked out last; None where nothing was."""
-        return self._found.get(project_id)
+        """Return what was worked out last, by whichever site of the store; None where nothing was."""
+        made = self._database.look(lambda s: kept_since(s, project_id))
+        found = self._found.get(project_id)
+        if made is None or (found is not None and found.made == made):
+            return None if made is None else found
+        found = self._database.read(lambda s: kept(s, project_id))
+        if found is not None:
+            self._found[project_id] = found
+        return found
 
     def at_work(self, project_id: int) -> bool:
         """Whether a project is being worked out."""
@@ -59,10 +68,9 @@ class Workbench:
     def _run(self, project_id: int, done: threading.Event) -> None:
         try:
             with self._turn:
-                found = _in_another_process(self._database.url, project_id)
-            if found is not None:
-                self._database.write(lambda s: store_review(s, found.review, found.made))
-                self._found[project_id] = found
+                text = _in_another_process(self._database.url, project_id)
+            if text is not None:
+                self._store(project_id, text)
         except StoreUnavailable as error:
             log.error("what the statistics of project %s found out could not be stored: %s", project_id, error)
         finally:
@@ -70,9 +78,19 @@ class Workbench:
                 del self._at_work[project_id]
             done.set()
 
+    def _store(self, project_id: int, text: str) -> None:
+        found = from_text(text)
 
-def _in_another_process(url: str, project_id: int) -> Findings | None:
-    """Return what a process of its own works out; None where it failed, which is logged."""
+        def job(s: Session) -> None:
+            store_review(s, found.review, found.made)
+            keep(s, project_id, text, found.made)
+
+        self._database.write(job)
+        self._found[project_id] = found
+
+
+def _in_another_process(url: str, project_id: int) -> str | None:
+    """Return what a process of its own works out, as text; None where it failed, which is logged."""
     command = [sys.executable, "-m", __name__, str(project_id)]
     done = subprocess.run(command, input=url.encode(), capture_output=True)
     if done.returncode != 0:
@@ -80,17 +98,16 @@ def _in_another_process(url: str, project_id: int) -> Findings | None:
             "the statistics of project %s could not be worked out: %s", project_id, done.stderr.decode(errors="replace")
         )
         return None
-    found: Findings = pickle.loads(done.stdout)
-    return found
+    return done.stdout.decode()
 
 
 def main() -> None:
-    """Work out the project that the command line names, of the database whose address comes in; the findings go out, pickled."""
+    """Work out the project that the command line names, of the database whose address comes in; the findings go out as JSON."""
     os.nice(POLITENESS)
     database = Database.open(sys.stdin.read())
     project_id, moment = int(sys.argv[1]), datetime.now(UTC)
     try:
-        sys.stdout.buffer.write(pickle.dumps(database.read(lambda s: work_out(s, project_id, moment))))
+        sys.stdout.buffer.write(to_text(database.read(lambda s: work_out(s, project_id, moment))).encode())
     finally:
         database.close()
 

@@ -21,7 +21,7 @@ from heedful.feedback.exchange.releases import (
     unpaired,
 )
 from heedful.feedback.setup.projects import project
-from heedful.records.types import Ranking, Record
+from heedful.records.types import LabeledText, Ranking, Record
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,16 @@ def _preferences(s: Session, of: int, chosen: Chosen, stream: BinaryIO) -> int:
 
 
 def _labels(s: Session, of: int, chosen: Chosen, stream: BinaryIO) -> int:
-    return _rows(trl_unpaired(unpaired(s, of, threshold=chosen.threshold, **chosen.answers)), stream)
+    return _rows(trl_unpaired(_labeled(s, of, chosen)), stream)
 
 
 def _texts(s: Session, of: int, chosen: Chosen, stream: BinaryIO) -> int:
-    return _records(unpaired(s, of, threshold=chosen.threshold, **chosen.answers), stream)
+    return _records(_labeled(s, of, chosen), stream)
+
+
+def _labeled(s: Session, of: int, chosen: Chosen) -> Iterator[LabeledText]:
+    """Yield labeled texts; where a manager ruled, those of the ruling alone."""
+    return unpaired(s, of, threshold=chosen.threshold, include_rulings=True, **chosen.answers)
 
 
 def _parquet(s: Session, of: int, chosen: Chosen, stream: BinaryIO) -> int:

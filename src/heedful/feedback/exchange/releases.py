@@ -23,7 +23,7 @@ from heedful.feedback.exchange.exports import RULING as RULING
 from heedful.feedback.exchange.exports import weak_order
 from heedful.feedback.setup.answer_rules import Answer, groups_of
 from heedful.feedback.setup.projects import COUNTED, Project, project
-from heedful.feedback.setup.rulings import rulings
+from heedful.feedback.setup.rulings import Ruled, rulings
 from heedful.feedback.setup.texts import completions_of, to_prompt
 from heedful.feedback.store.tables import Lease, Membership, Response, Task, User
 from heedful.numerics.rankings import ranking_pairs
@@ -123,11 +123,13 @@ def unpaired(
     include_excluded: bool = False,
     include_surplus: bool = False,
     every_revision: bool = False,
+    include_rulings: bool = False,
     threshold: int | None = None,
 ) -> Iterator[LabeledText]:
     """Yield one labeled text per thumb; True is up. All of a task are one group, which splits must not tear.
 
     Ratings are labels too where a threshold is given: True at the threshold and on its better side; `meta` keeps the rating.
+    With `include_rulings` what a manager decided stands in place of all answers to its task, last; labeler and source are `RULING`.
 
     Raises:
         DataError: the threshold does not divide the project's scale.
@@ -135,7 +137,10 @@ def unpaired(
     about = project(s, project_id)
     if threshold is not None:
         _check_threshold(threshold, about)
+    ruled = {each.key: each for each in rulings(s, about.id)} if include_rulings else {}
     for given in _given(s, about, include_excluded, include_surplus, every_revision):
+        if given.key in ruled:
+            continue
         for key, label, known in _labels(given.answer, about, threshold):
             yield LabeledText(
                 id=f"{_row_id(given, every_revision)}/{key}",
@@ -146,6 +151,24 @@ def unpaired(
                 group=given.key,
                 meta=_meta(given) | {"labeler": given.labeler, "completion_id": key} | known,
             )
+    for each in ruled.values():
+        yield from _ruled_labels(s, each, about, threshold)
+
+
+def _ruled_labels(s: Session, ruled: Ruled, about: Project, threshold: int | None) -> Iterator[LabeledText]:
+    assert ruled.answer is not None
+    task = s.get_one(Task, ruled.task_id)
+    texts = completions_of(s, [task.id]).get(task.id, {})
+    for key, label, known in _labels(ruled.answer, about, threshold):
+        yield LabeledText(
+            id=f"{task.key}/{RULING}/{key}",
+            prompt=to_prompt(task.prompt),
+            completion=texts[key],
+            label=label,
+            source=RULING,
+            group=task.key,
+            meta={"reason": ruled.reason, "labeler": RULING, "completion_id": key} | known,
+        )
 
 
 def _check_threshold(threshold: int, about: Project) -> None:

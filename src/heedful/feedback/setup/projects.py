@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import and_, bindparam, case, func, select, update
+from sqlalchemy.orm import Session
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.store.journal import note
@@ -99,8 +99,8 @@ class Progress:
     """How far a project is.
 
     `done` of `total` tasks are answered: by one labeler where one was asked about, otherwise by all that each wants. `answers` of
-    `wanted` are in, over all labelers. Practice counts nowhere, and neither do hidden repeats; only what a labeler is shown of
-    themselves goes on with these, up to the total, because a count that stands still would give them away.
+    `wanted` are in, over all labelers; of one labeler, theirs. Practice counts nowhere, and neither do hidden repeats; only what a
+    labeler is shown of themselves goes on with these, up to the total, because a count that stands still would give them away.
     """
 
     done: int
@@ -269,25 +269,38 @@ def standing(s: Session, project_id: int, user_id: int) -> Standing | None:
 
 
 def progress(s: Session, project_id: int, user_id: int | None) -> Progress:
-    """Return how far a project is, or one labeler in it; one query."""
-    done: ColumnElement[int] = func.coalesce(func.sum(case((Task.missing <= 0, 1), else_=0)), 0)
+    """Return how far a project is, or one labeler in it; one query. Of a labeler it goes through no task but practice."""
     if user_id is not None:
-        mine = (Lease.user_id == user_id, Lease.project_id == project_id, Lease.state.in_(("submitted", "surplus")))
-        real = aliased(Task)
-        done = (
-            select(func.count())
-            .select_from(Lease)
-            .join(real, real.id == Lease.task_id)
-            .where(*mine, real.practice.is_(False))
-        ).scalar_subquery()
+        row = s.execute(_OWN_PROGRESS, {"project": project_id, "user": user_id}).one_or_none()
+        done, total = (0, 0) if row is None else (min(row[0] - row[1], row[2]), row[2])
+        return Progress(done, total, done, total)
+    done = func.coalesce(func.sum(case((Task.missing <= 0, 1), else_=0)), 0)
     answers, wanted = func.sum(Task.wanted - Task.missing), func.sum(Task.wanted)
-    row = s.execute(
-        select(done, func.count(), func.coalesce(answers, 0), func.coalesce(wanted, 0)).where(
-            Task.project_id == project_id, COUNTED
-        )
-    ).one()
-    found = Progress(*(int(number) for number in row))
-    return replace(found, done=min(found.done, found.total))
+    whole = select(done, func.count(), func.coalesce(answers, 0), func.coalesce(wanted, 0))
+    return Progress(*map(int, s.execute(whole.where(Task.project_id == project_id, COUNTED)).one()))
+
+
+_ANSWERED = (
+    Lease.user_id == bindparam("user"),
+    Lease.project_id == bindparam("project"),
+    Lease.state.in_(("submitted", "surplus")),
+)
+_OWN_PROGRESS = select(
+    select(func.count()).select_from(Lease).where(*_ANSWERED).scalar_subquery(),
+    select(func.count())
+    .select_from(Lease)
+    .join(Task, Task.id == Lease.task_id)
+    .where(*_ANSWERED, Task.project_id == bindparam("project"), Task.practice.is_(True))
+    .scalar_subquery(),
+    ProjectRow.num_tasks,
+).where(ProjectRow.id == bindparam("project"))
+
+
+def count_tasks(s: Session, project_id: int, more: int) -> None:
+    """Keep count of the tasks of a project that count: `more` of them have come, or gone where it is below 0."""
+    if more:
+        counted = update(ProjectRow).where(ProjectRow.id == project_id)
+        s.execute(counted.values(num_tasks=ProjectRow.num_tasks + more))
 
 
 def set_member_state(

@@ -14,6 +14,7 @@ from heedful.errors import AnswerError, DataError, NotFound
 from heedful.feedback.setup.answer_rules import Answer, Rules, checked
 from heedful.feedback.setup.gold import to_stored
 from heedful.feedback.setup.messages import LONGEST
+from heedful.feedback.setup.projects import count_tasks
 from heedful.feedback.setup.texts import WholeText, completions_of, to_json, whole
 from heedful.feedback.store.tables import Assignment, Completion, Gold, Membership, Project, Task
 from heedful.records.seeds import derive_seed
@@ -169,6 +170,7 @@ def _insert_tasks(s: Session, row: Project, tasks: Sequence[NewTask], now: datet
     ]
     ids = s.scalars(insert(Task).returning(Task.id, sort_by_parameter_order=True), values).all()
     numbered = list(zip(ids, tasks, strict=True))
+    count_tasks(s, row.id, sum(not task.practice for task in tasks))
     texts = [
         {"task_id": task_id, "key": key, "text": text, "source_model": task.source_models.get(key)}
         for task_id, task in numbered

@@ -10,32 +10,33 @@ for often (how many answers a task has, whether a lease is answered) is kept bes
     response     every revision of every answer
     gold, repeat known answers, and tasks shown once more; flag: what was found out about labelers
     ruling       what a manager decided in place of a consensus, message: what they wrote to a labeler
+    statistics   what was worked out last about a project
     event        who did what to whom, never changed
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
-    DateTime,
     ForeignKey,
     Index,
     Integer,
     MetaData,
     String,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 from sqlalchemy import Text as LongText
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from heedful.feedback.store.column_types import ExactText as ExactText
+from heedful.feedback.store.column_types import UtcTime as UtcTime
 
 Role = Literal["admin", "manager", "labeler"]
 MemberState = Literal["active", "paused", "excluded"]
@@ -44,34 +45,6 @@ TiePolicy = Literal["allow", "discourage", "forbid"]
 LeaseState = Literal["open", "submitted", "skipped", "surplus"]
 State = Literal["draft", "submitted", "skipped"]
 """Of a response."""
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A moment, aware and in UTC on both sides; SQLite has no time zones and would drop it."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive moment: nobody knows which it is."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; give datetime.now(UTC)")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return it aware."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class ExactText(TypeDecorator[str]):
-    """Any text, stored as a JSON string: PostgreSQL's own text cannot hold NUL, and completions must come back as they went in."""
-
-    impl = JSON
-    cache_ok = True
 
 
 class Base(DeclarativeBase):
@@ -170,6 +143,8 @@ class Project(Base):
     """Nobody gets a new task; what is at hand may still be finished."""
     listed: Mapped[bool] = mapped_column(server_default=false())
     """Each task is only for those who are named in `assignment`; otherwise for whoever comes."""
+    num_tasks: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """How many tasks count (`wanted` above 0); kept by whoever adds tasks or takes them out of the count."""
     created: Mapped[datetime]
 
 
@@ -370,9 +345,21 @@ class Flag(Base):
     effect: Mapped[float | None]
     n: Mapped[int]
     text: Mapped[str | None] = mapped_column(LongText)
+    """In English."""
+    said: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    """The same by code and numbers, for other languages; NULL in flags of older versions."""
     decision: Mapped[str | None] = mapped_column(String(20))
     decided_by: Mapped[int | None] = mapped_column(BigId, ForeignKey("user.id"))
     created: Mapped[datetime]
+
+
+class Statistics(Base):
+    """What was worked out last about a project (`trust.findings`), as JSON text; one row per project, replaced whole."""
+
+    __tablename__ = "statistics"
+    project_id: Mapped[ProjectId] = mapped_column(primary_key=True, autoincrement=False)
+    made: Mapped[datetime]
+    findings: Mapped[str] = mapped_column(LongText)
 
 
 class Event(Base):

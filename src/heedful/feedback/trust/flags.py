@@ -19,6 +19,7 @@ from heedful.feedback.setup.rulings import LONGEST_REASON
 from heedful.feedback.store.journal import note
 from heedful.feedback.store.tables import Flag, Membership, MemberState, User
 from heedful.feedback.trust.quality import LabelerReport
+from heedful.feedback.trust.reasons import Said, from_stored, to_stored
 
 Decision = Literal["dismissed", "messaged", "paused", "excluded"]
 
@@ -28,7 +29,8 @@ class Finding:
     """A flag as managers see it.
 
     `kind` is the diagnosis, `effect` how much less than the others with each other they agree with them (share of ordered pairs),
-    `n` the tasks shared with others. `state` is the member's now. `decided_by` is a name, None for the command line.
+    `n` the tasks shared with others. `text` is in English, `said` the same for other languages, empty in flags of older versions.
+    `state` is the member's now. `decided_by` is a name, None for the command line.
     """
 
     id: int
@@ -42,6 +44,7 @@ class Finding:
     effect: float | None
     n: int
     text: str
+    said: tuple[Said, ...]
     decision: Decision | None
     decided_by: str | None
     created: datetime
@@ -64,6 +67,7 @@ def add_flag(
         effect=report.gap,
         n=report.tasks,
         text=report.text,
+        said=to_stored(report.said),
         created=now,
     )
     s.add(row)
@@ -133,6 +137,7 @@ def _finding(row: Row[Flag, str, MemberState, str | None]) -> Finding:
         state,
         found.kind,
         text=found.text or "",
+        said=from_stored(found.said),
         decided_by=decider,
         **figures,
     )

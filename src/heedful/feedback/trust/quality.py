@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from heedful.errors import DataError
 from heedful.feedback.exchange.exports import weak_order
 from heedful.feedback.trust.quality_causes import Cause, Clues, Diagnosis, clues, likely_cause
+from heedful.feedback.trust.reasons import Said, in_english
 from heedful.numerics.agreement import TaskAnswers, task_answers
 from heedful.numerics.cohorts import UNKNOWN
 from heedful.numerics.reliability import LabelerTest, find_unreliable
@@ -31,7 +32,8 @@ class LabelerReport:
     """One labeler: how much they agree with the others, whether they are flagged, and the likely reason.
 
     `tasks` counts the tasks shared with others; `s2`, `gap`, `p` and `q` are explained in
-    `numerics.reliability.LabelerTest`. `diagnosis` is None unless flagged; `text` is one or two sentences for people.
+    `numerics.reliability.LabelerTest`. `diagnosis` is None unless flagged; `text` is one or two sentences for people,
+    in English, and `said` is the same for other languages.
     """
 
     labeler: str
@@ -43,6 +45,7 @@ class LabelerReport:
     flagged: bool
     diagnosis: Diagnosis | None
     text: str
+    said: tuple[Said, ...] = ()
 
 
 def flag_labelers(
@@ -127,22 +130,30 @@ def _positions(answer: Ranking) -> NDArray[np.int64]:
 
 
 def _report(test: LabelerTest, cause: Cause | None, minimum_tasks: int) -> LabelerReport:
-    text = _describe(test, cause, minimum_tasks)
-    found = cause.diagnosis if cause else None
-    return LabelerReport(test.labeler, test.tasks, test.s2, test.gap, test.p, test.q, test.flagged, found, text)
-
-
-def _describe(test: LabelerTest, cause: Cause | None, minimum_tasks: int) -> str:
-    if test.s2 is None:
-        few = f"Not enough overlap: {test.tasks} tasks shared with others."
-        return f"{few} {cause.text}" if cause else few
-    agreement = (
-        f"Agrees with the others on {test.s2.value:.0%} of the pairs that both ordered "
-        f"(95 % interval {test.s2.low:.0%} to {test.s2.high:.0%}, {test.tasks} tasks)"
+    said = _describe(test, cause, minimum_tasks)
+    return LabelerReport(
+        labeler=test.labeler,
+        tasks=test.tasks,
+        s2=test.s2,
+        gap=test.gap,
+        p=test.p,
+        q=test.q,
+        flagged=test.flagged,
+        diagnosis=cause.diagnosis if cause else None,
+        text=in_english(said),
+        said=said,
     )
+
+
+def _describe(test: LabelerTest, cause: Cause | None, minimum_tasks: int) -> tuple[Said, ...]:
+    why = (cause.said,) if cause else ()
+    if test.s2 is None:
+        return (Said("few", {"tasks": test.tasks}), *why)
+    figures = {"s2": test.s2.value, "low": test.s2.low, "high": test.s2.high, "tasks": test.tasks}
     if cause is not None:
-        peers = "" if test.peers_s2 is None else f", where the others agree with each other on {test.peers_s2:.0%}"
-        return f"{agreement}{peers}. {cause.text}"
+        if test.peers_s2 is None:
+            return (Said("agrees", figures), *why)
+        return (Said("agrees less", {**figures, "peers": test.peers_s2}), *why)
     if test.p is None:
-        return f"{agreement}; not tested, which takes {minimum_tasks} tasks with two other labelers ({test.tested} so far)."
-    return f"{agreement}."
+        return (Said("not tested", {**figures, "minimum": minimum_tasks, "tested": test.tested}),)
+    return (Said("agrees", figures),)

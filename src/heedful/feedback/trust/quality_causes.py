@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heedful.feedback.exchange.exports import weak_order
+from heedful.feedback.trust.reasons import Said
 from heedful.numerics.agreement import tau_b
 from heedful.numerics.display import displayed_order_test
 from heedful.numerics.peers import within_task_test
@@ -39,21 +40,12 @@ _HABIT = 0.5
 _CHANCE = (0.45, 0.55)
 """S2 agreement within five points of chance is what clicking gives; the interval of a clicker misses 0.5 itself too often."""
 
-_REASONS: dict[Diagnosis, str] = {
-    "reversed": "The ranks look reversed (worst first); turned round they would agree on {turned:.0%}.",
-    "as displayed": "The answers follow the order in which the completions were shown, as if submitted unchanged.",
-    "length habit": "The ranks follow the length of the completions much more than those of others on the same tasks.",
-    "other criterion": "The answers are steady when a task comes again: another criterion, or misread instructions.",
-    "random/spam": "That is what clicking at random gives.",
-    "unclear": "The cause is not clear: perhaps another criterion, or carelessness in part of the tasks.",
-}
-
 
 class Cause(NamedTuple):
     """A likely cause, and one sentence for the person who manages the labelers."""
 
     diagnosis: Diagnosis
-    text: str
+    said: Said
 
 
 @dataclass(frozen=True)
@@ -102,14 +94,14 @@ def likely_cause(test: LabelerTest, tasks: Sequence[Sequence[Ranking]], known: C
         return _cause("reversed", turned=1 - (test.s2.value if test.s2 else 0.0))
     other = _other_criterion(shared, known)
     if other is not None:
-        return Cause("other criterion", f"The ranks follow '{other}' more than those of others on the same tasks.")
+        return Cause("other criterion", Said("follows", {"criterion": other}))
     if test.s2 is not None and test.s2.low <= _CHANCE[1] and test.s2.high >= _CHANCE[0]:
         return _cause("other criterion" if _is_steady(test.labeler, own, known) else "random/spam")
     return _cause("unclear")
 
 
 def _cause(diagnosis: Diagnosis, **numbers: float) -> Cause:
-    return Cause(diagnosis, _REASONS[diagnosis].format(**numbers))
+    return Cause(diagnosis, Said(diagnosis, numbers))
 
 
 def _looks_reversed(test: LabelerTest, minimum_gap: float) -> bool:

@@ -20,7 +20,7 @@ from heedful.errors import Conflict
 from heedful.feedback.asking.leases import LONGEST
 from heedful.feedback.setup.projects import all_projects
 from heedful.feedback.store.database import Database
-from heedful.feedback.store.tables import Lease, Membership, Repeat, Response, Task
+from heedful.feedback.store.tables import Lease, Membership, Project, Repeat, Response, Task
 from tests.unit.feedback.room import NOW, Room
 
 GOLD = {"ranks": {"a": 1, "b": 2, "c": 3}}
@@ -62,7 +62,9 @@ def broken_counts(s: Session, project: int) -> list[tuple[Any, ...]]:
         .where(case((Lease.state == "surplus", "submitted"), else_=Lease.state) != Response.state)
         .where(Lease.project_id == project, Lease.state != "open")
     )
-    return [tuple(row) for query in (tasks, leases, states) for row in s.execute(query)]
+    there = select(func.count()).where(Task.project_id == Project.id, Task.wanted > 0).scalar_subquery()
+    numbers = select(Project.num_tasks, there).where(Project.id == project, Project.num_tasks != there)
+    return [tuple(row) for query in (tasks, leases, states, numbers) for row in s.execute(query)]
 
 
 def answers_per_task(room: Room) -> Counter[str]:

@@ -23,7 +23,9 @@ from heedful.feedback.exchange.releases import (
     trl_unpaired,
     unpaired,
 )
+from heedful.feedback.setup.answer_rules import Answer
 from heedful.feedback.setup.projects import acknowledge
+from heedful.feedback.setup.rulings import rule
 from heedful.feedback.store.database import Database
 from heedful.feedback.trust.quality import flag_labelers
 from heedful.records.jsonl import read_records, write_records
@@ -134,6 +136,20 @@ def test_thumbs(database: Database) -> None:
         "labeler": "anna",
     }
     assert room.rankings() == []
+
+
+def test_a_ruling_stands_in_place_of_thumbs_and_ratings(database: Database) -> None:
+    room = Room(database, tasks_wanted=2, overlap=1, mode="thumbs")
+    for _ in range(2):
+        room.submit("anna", answer={"thumbs": dict.fromkeys(KEYS, True)})
+    bad = Answer(thumbs=dict.fromkeys(KEYS, False))
+    database.write(lambda s: rule(s, 1, bad, "by the book", room.now, by=None))
+    plain = database.read(lambda s: list(unpaired(s, room.project)))
+    assert [row.label for row in plain] == [True] * 6
+    found = database.read(lambda s: list(unpaired(s, room.project, include_rulings=True)))
+    by_task = {row.group: (row.label, row.source) for row in found}
+    assert by_task == {"t0": (False, "ruling"), "t1": (True, "labelers")}
+    assert len({row.id for row in found}) == len(found) == 6
 
 
 def test_demonstrations(database: Database, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from heedful.errors import DataError, NotFound
 from heedful.feedback.setup import accounts
+from heedful.feedback.setup.answer_rules import Answer
 from heedful.feedback.setup.gold import gold_of
 from heedful.feedback.setup.projects import (
     NewProject,
@@ -167,11 +168,12 @@ def test_progress_of_an_empty_a_begun_and_a_finished_project(database: Database)
     room.add_tasks("t0", "t1")
     room.submit("anna")
     assert room.progress() == Progress(0, 2, 1, 4)
-    assert room.progress("anna") == Progress(1, 2, 1, 4)
-    assert room.progress("ben") == Progress(0, 2, 1, 4)
+    assert room.progress("anna") == Progress(1, 2, 1, 2)
+    assert room.progress("ben") == Progress(0, 2, 0, 2)
     for name in ("anna", "ben", "ben"):
         room.submit(name)
-    assert room.progress() == room.progress("ben") == Progress(2, 2, 4, 4)
+    assert room.progress() == Progress(2, 2, 4, 4)
+    assert room.progress("ben") == Progress(2, 2, 2, 2)
 
 
 def test_adding_tasks_again_adds_none(room: Room) -> None:
@@ -237,3 +239,16 @@ def test_an_import_leaves_out_what_another_one_brought(database: Database) -> No
         time.sleep(0)
     assert sum(job.result() for job in done) == 50
     assert len(set(database.read(lambda s: s.scalars(select(Task.position)).all()))) == 50
+
+
+def test_a_labelers_progress_leaves_practice_out_and_knows_of_new_tasks(database: Database) -> None:
+    room = Room(database, tasks_wanted=7, overlap=1)
+    room.add_tasks("p0", "p1", practice=True, gold=Answer(ranks={"a": 1, "b": 2, "c": 3}))
+    assert room.progress("anna") == Progress(0, 7, 0, 7)
+    for _ in range(4):
+        room.submit("anna")
+    assert room.progress("anna") == Progress(2, 7, 2, 7)  # two of the four were practice
+    assert room.progress("ben") == Progress(0, 7, 0, 7)
+    assert room.add_tasks("t0", "t8", "t9") == 2  # one was there
+    assert room.progress("anna") == Progress(2, 9, 2, 9)
+    assert room.progress() == Progress(2, 9, 2, 9)

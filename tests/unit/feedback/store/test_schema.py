@@ -161,3 +161,24 @@ def test_a_project_that_was_closed_in_the_first_schema_stays_closed(empty: Engin
         schema.upgrade(connection)
         found = connection.execute(text("SELECT id FROM project WHERE closed")).scalars().all()
     assert found == [1]
+
+
+def test_tasks_that_count_are_counted_in_a_store_of_the_second_schema(empty: Engine) -> None:
+    columns = "(id, project_id, key, prompt, position, practice, wanted, missing, created)"
+    with empty.begin() as connection:
+        schema.upgrade(connection, "0002")
+        for number in (1, 2):
+            connection.execute(
+                text(
+                    "INSERT INTO project (id, name, title, criterion, higher_is_better, mode, ties, overlap, content_warning,"
+                    " rating_min, rating_max, gold_share, repeat_share, instructions_version, seed, created)"
+                    f" VALUES ({number}, 'p{number}', '\"\"', '\"\"', 1 = 1, 'ranking', 'allow', 3, 1 = 0, 1, 7, 0, 0, 1, 1,"
+                    " '2026-01-01 00:00:00')"
+                )
+            )
+        for task, project, wanted in ((1, 1, 3), (2, 1, 0), (3, 2, 1), (4, 2, 2)):
+            values = f"({task}, {project}, 't{task}', '\"\"', 1, 1 = 0, {wanted}, {wanted}, '2026-01-01 00:00:00')"
+            connection.execute(text(f"INSERT INTO task {columns} VALUES {values}"))
+        schema.upgrade(connection)
+        found = connection.execute(text("SELECT id, num_tasks FROM project ORDER BY id")).all()
+    assert [tuple(row) for row in found] == [(1, 1), (2, 2)]
