@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update, bindparam, insert
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Delete,
+    Dialect,
+    Insert,
+    Select,
+    Update,
+    bindparam,
+    insert,
+    literal_column,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
@@ -20,14 +32,16 @@ from heedful.feedback.store.tables import Base
 
 Processor = Callable[[Any], Any]
 Row = tuple[Any, ...]
+Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
 
 @dataclass
 class _Ready:
-    """A statement as one kind of database takes it: what is fixed in it, and how values go in."""
+    """A statement as one kind of database takes it, and how values go in and out."""
 
     sql: str
     fixed: dict[str, Any]
+    """What a kind of database adds by itself: SQLite says `OFFSET 0` with every limit."""
     inward: tuple[tuple[str, Processor | None], ...]
     order: tuple[str, ...] | None
     """Names by place, for drivers that number their parameters."""
@@ -52,7 +66,7 @@ class Prepared:
         statement: a select of columns, or an insert, update or delete that returns nothing.
     """
 
-    def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update | Delete) -> None:
+    def __init__(self, statement: Statement) -> None:
         self._statement = statement
         self._ready: dict[str, _Ready] = {}
 
@@ -105,21 +119,30 @@ def insertion(table: type[Base]) -> Insert:
     return insert(table).values({name: bindparam(name) for name in columns}).inline()
 
 
-def _compiled(statement: Select[*tuple[Any, ...]] | Insert | Update | Delete, dialect: Dialect) -> _Ready:
-    compiled = statement.compile(dialect=dialect)
+def _compiled(statement: Statement, dialect: Dialect) -> _Ready:
+    compiled = _spelled_out(statement, dialect).compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)
-    assert not compiled.post_compile_params, "a list of values is spelled out anew each time; say or_ instead of in_"
-    given = [name for name, bind in compiled.binds.items() if bind.required]
-    processors = {
-        name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
-    }
-    fixed = {}
-    for name, value in compiled.params.items():
-        if name not in given:
-            processor = processors.get(name)
-            fixed[name] = value if processor is None else processor(value)
+    given = {name: bind for name, bind in compiled.binds.items() if bind.required}
+    fixed = {name: value for name, value in compiled.params.items() if name not in given}
+    inward = tuple((name, bind.type.dialect_impl(dialect).bind_processor(dialect)) for name, bind in given.items())
     order = None if compiled.positiontup is None else tuple(compiled.positiontup)
-    return _Ready(compiled.string, fixed, tuple((name, processors[name]) for name in given), order)
+    return _Ready(compiled.string, fixed, inward, order)
+
+
+def _spelled_out(statement: Statement, dialect: Dialect) -> Statement:
+    """Return the statement with what is fixed in it written out.
+
+    A plan that is made once must know it: an index on some of the rows is used only where it is certain that these are asked for.
+    """
+    compiler = statement.compile(dialect=dialect)
+    assert isinstance(compiler, SQLCompiler)
+
+    def written(element: Any, **_: Any) -> Any:
+        if isinstance(element, BindParameter) and not element.required:
+            return literal_column(compiler.process(element, literal_binds=True), element.type)
+        return None
+
+    return cast(Statement, visitors.replacement_traverse(statement, {}, written))
 
 
 def _outward(statement: Any, dialect: Dialect, description: Sequence[Any]) -> list[tuple[int, Processor]]:

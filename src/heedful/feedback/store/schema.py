@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Alembic is loaded only where there is something to do: a site that is started again should be back at once.
 HEAD, EMPTY = "head", "base"
-NEWEST = "0003"
+NEWEST = "0004"
 """The revision that this version of Heedful works with: that of the latest file in `migrations/versions`."""
 
 

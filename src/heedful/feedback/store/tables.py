@@ -311,7 +311,7 @@ class Response(Base):
         UniqueConstraint("task_id", "user_id", "revision"),
         UniqueConstraint("user_id", "client_uuid"),
         _one_of("state", State),
-        Index(None, "project_id"),
+        Index(None, "project_id", "id"),
     )
     id: Mapped[Id]
     task_id: Mapped[TaskId]

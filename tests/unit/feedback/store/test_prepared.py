@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from heedful.feedback.setup.accounts import add_user
 from heedful.feedback.store.database import Database
 from heedful.feedback.store.prepared import Prepared, insertion
-from heedful.feedback.store.tables import Completion, Project, Response, Task, User
+from heedful.feedback.store.tables import Completion, Lease, Project, Response, Task, User
 from tests.unit.feedback.room import NOW, Room
 
 ELSEWHERE = datetime(2026, 3, 1, 14, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5)))
@@ -102,7 +102,21 @@ def test_errors_are_those_of_any_statement(database: Database) -> None:
     assert database.write(lambda s: add_user(s, "ben", "labeler", NOW)) > 0
 
 
-def test_a_list_of_values_is_refused(database: Database) -> None:
-    several = Prepared(select(User.id).where(User.role.in_(("labeler", "manager"))))
-    with pytest.raises(AssertionError, match="or_"):
-        database.read(several.rows)
+def test_a_list_of_values_may_be_fixed(database: Database) -> None:
+    several = Prepared(select(User.name).where(User.role.in_(("labeler", "manager"))).order_by(User.name))
+    for name, role in (("anna", "labeler"), ("meg", "manager"), ("ada", "admin")):
+        database.write(lambda s, name=name, role=role: add_user(s, name, role, NOW))  # type: ignore[misc]
+    assert database.read(several.rows) == [("anna",), ("meg",)]
+
+
+def test_what_is_fixed_is_written_out_so_that_an_index_on_some_rows_serves(database: Database) -> None:
+    """SQLite, and PostgreSQL with plans that are made once, use such an index only where the statement itself says which rows."""
+    sent: list[str] = []
+    for number, name in enumerate(("surplus", "it's")):
+        fixed = Prepared(select(Lease.task_id).where(Lease.state == name, Lease.project_id == bindparam("project")))
+        database.read(lambda s, fixed=fixed: fixed.rows(s, project=1))  # type: ignore[misc]
+        (ready,) = fixed._ready.values()
+        assert len(ready.inward) == 1, number
+        sent.append(ready.sql)
+    assert "state = 'surplus'" in sent[0]
+    assert "state = 'it''s'" in sent[1]
