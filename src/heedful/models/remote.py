@@ -238,7 +238,7 @@ def _matched(answer: bytes, rows: Sequence[Row]) -> list[float | None]:
         if not isinstance(row, str) or row not in asked:
             raise DataError(f"answered for id {str(row)[:_SHOWN]!r}, which was not asked for")
         if row in scores:
-            raise DataError(f"row {row} has two scores, {scores[row]} and {str(score)[:_SHOWN]}")
+            raise DataError(f"row {row} has two scores, {scores[row]} and {str(score)[:_SHOWN]!r}")
         scores[row] = _number(score, row)
     absent = next((row["id"] for row in rows if row["id"] not in scores), None)
     if absent is not None:
