@@ -87,12 +87,10 @@ class RemoteScorer:
             raise DataError(f"{host}: {late} from its name server") from None
         self._url = _at(parts, address)
         self._asked = {"sni_hostname": host}
-        headers = {"Host": parts.netloc, "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._headers = {"Host": parts.netloc, "Accept": "application/json", "Accept-Encoding": "identity"}
         if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        self._client = httpx.Client(
-            headers=headers, timeout=service.timeout, trust_env=False, follow_redirects=False, verify=True
-        )
+            self._headers["Authorization"] = f"Bearer {self._token}"
+        self._trusted = httpx.create_ssl_context(trust_env=False)
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[str], **columns: Sequence[Any]
@@ -108,13 +106,26 @@ class RemoteScorer:
             for i, (prompt, completion, meta) in enumerate(zip(prompts, completions, metas, strict=True))
         ]
         size = self.service.batch_rows
-        return [score for start in range(0, len(rows), size) for score in self._ask(rows[start : start + size])]
+        with self._client() as client:
+            return [
+                score for start in range(0, len(rows), size) for score in self._ask(client, rows[start : start + size])
+            ]
 
-    def _ask(self, rows: Sequence[Row]) -> list[float | None]:
+    def _client(self) -> httpx.Client:
+        """Return a client for one call. Its own time limit only ends a thread that nobody waits for any more."""
+        return httpx.Client(
+            headers=self._headers,
+            timeout=self.service.timeout + LONGEST_WAIT,
+            trust_env=False,
+            follow_redirects=False,
+            verify=self._trusted,
+        )
+
+    def _ask(self, client: httpx.Client, rows: Sequence[Row]) -> list[float | None]:
         asked = f"rows {rows[0]['id']} to {rows[-1]['id']}"
         body = json.dumps({"rows": rows}, ensure_ascii=False, allow_nan=False).encode(errors="replace")
         try:
-            answer = within(self.service.timeout, lambda: self._tries(body, len(rows)))
+            answer = within(self.service.timeout, lambda: self._tries(client, body, len(rows)))
         except TooLate as late:
             fix = "raise reward.timeout if it needs longer, or lower batch_rows"
             raise DataError(f"{self._name}: {late}; {asked} were asked for", fix=fix) from None
@@ -129,12 +140,12 @@ class RemoteScorer:
     def _name(self) -> str:
         return f"service {self.service.url.partition('?')[0]}"
 
-    def _tries(self, body: bytes, num_rows: int) -> bytes:
+    def _tries(self, client: httpx.Client, body: bytes, num_rows: int) -> bytes:
         end = time.monotonic() + self.service.timeout
         wait = FIRST_WAIT
         for attempt in range(1, self.service.retries + 2):
             try:
-                return self._once(body, BYTES_AT_LEAST + BYTES_PER_ROW * num_rows)
+                return self._once(client, body, BYTES_AT_LEAST + BYTES_PER_ROW * num_rows)
             except (_Unwell, httpx.TransportError) as error:
                 problem = str(error) if isinstance(error, _Unwell) else f"{type(error).__name__}: {error}"
                 pause = min(LONGEST_WAIT, getattr(error, "wait", None) or wait)
@@ -145,10 +156,10 @@ class RemoteScorer:
                 wait *= 2
         raise AssertionError("a last try returns or raises")
 
-    def _once(self, body: bytes, limit: int) -> bytes:
+    def _once(self, client: httpx.Client, body: bytes, limit: int) -> bytes:
         headers = {"Content-Type": "application/json"}
-        request = self._client.build_request("POST", self._url, content=body, headers=headers, extensions=self._asked)
-        response = self._client.send(request, stream=True)
+        request = client.build_request("POST", self._url, content=body, headers=headers, extensions=self._asked)
+        response = client.send(request, stream=True)
         try:
             if response.status_code == httpx.codes.OK:
                 return _read(response, limit)

@@ -87,6 +87,10 @@ class ServiceGroup(StageConfig):
 
     @model_validator(mode="after")
     def _an_address(self) -> Self:
+        if "@" in self.url:
+            raise ValueError(
+                "url: it holds a name or a password, and recipes are kept with their runs; say token instead"
+            )
         try:
             parts = urlsplit(self.url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -94,10 +98,6 @@ class ServiceGroup(StageConfig):
             known = False
         if not known:
             raise ValueError(f"url {self.url!r}: an address was expected, such as 'http://127.0.0.1:8500/score'")
-        if "@" in parts.netloc:
-            raise ValueError(
-                "url: it holds a name or a password, and recipes are kept with their runs; say token instead"
-            )
         return self
 
 

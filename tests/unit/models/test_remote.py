@@ -88,9 +88,11 @@ GOOD = [("0", 0.5), ("1", 0.5)]
     ],
 )
 def test_a_wrong_answer_names_the_row_and_the_value(given: list[Any], message: str) -> None:
-    with scoring(lambda request, rows: scores(request, given)) as service:
-        with pytest.raises(DataError, match=f"service {service.url}: {message}") as caught:
-            scorer(service.url).score(PROMPTS[:2], TEXTS[:2])
+    with (
+        scoring(lambda request, rows: scores(request, given)) as service,
+        pytest.raises(DataError, match=f"service {service.url}: {message}") as caught,
+    ):
+        scorer(service.url).score(PROMPTS[:2], TEXTS[:2])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert len(service.asked) == 1
 
@@ -127,19 +129,22 @@ def test_one_that_answers_500_again_and_again() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
 def test_one_that_refuses_is_not_asked_again(status: int) -> None:
-    with scoring(lambda request, rows: send(request, b"no", status)) as service:
-        with pytest.raises(DataError, match=f"answered {status}: 'no'; rows 0 to 1"):
-            scorer(service.url).score(PROMPTS, TEXTS)
+    with (
+        scoring(lambda request, rows: send(request, b"no", status)) as service,
+        pytest.raises(DataError, match=f"answered {status}: 'no'; rows 0 to 1"),
+    ):
+        scorer(service.url).score(PROMPTS, TEXTS)
     assert len(service.asked) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_refused(status: int) -> None:
-    with scoring() as other, scoring(lambda request, rows: send(request, b"", status, Location=other.url)) as service:
-        with pytest.raises(
-            DataError, match=f"answered {status}, a redirect to '{other.url}'; redirects are not followed"
-        ):
-            scorer(service.url).score(PROMPTS, TEXTS)
+    with (
+        scoring() as other,
+        scoring(lambda request, rows: send(request, b"", status, Location=other.url)) as service,
+        pytest.raises(DataError, match=f"answered {status}, a redirect to '{other.url}'; redirects are not followed"),
+    ):
+        scorer(service.url).score(PROMPTS, TEXTS)
     assert other.asked == []
     assert len(service.asked) == 1
 
@@ -161,9 +166,11 @@ def test_a_flood_is_cut_off() -> None:
 
 
 def test_a_packed_answer_is_not_unpacked() -> None:
-    with scoring(lambda request, rows: send(request, b"\x1f\x8b", Content_Encoding="gzip")) as service:
-        with pytest.raises(DataError, match="answered in the encoding 'gzip'"):
-            scorer(service.url).score(PROMPTS, TEXTS)
+    with (
+        scoring(lambda request, rows: send(request, b"\x1f\x8b", Content_Encoding="gzip")) as service,
+        pytest.raises(DataError, match="answered in the encoding 'gzip'"),
+    ):
+        scorer(service.url).score(PROMPTS, TEXTS)
 
 
 def silent(request: BaseHTTPRequestHandler, rows: list[dict[str, Any]]) -> None:
