@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,13 +66,13 @@ class WeightedSum:
 
     def total(self, parts: Mapping[str, Sequence[float | None]]) -> list[float]:
         """Return the weighted sum of parts that `score_parts` gave."""
-        columns = [self._weighted(name, scores) for name, scores in parts.items()]
-        return [math.fsum(row) for row in zip(*columns, strict=True)]
+        weights = [self.parts[name].weight for name in parts]
+        rows = zip(*self.filled(parts).values(), strict=True)
+        return [math.fsum(weight * score for weight, score in zip(weights, row, strict=True)) for row in rows]
 
-    def _weighted(self, name: str, scores: Sequence[float | None]) -> list[float]:
-        part = self.parts[name]
-        filled = [part.missing if score is None else score for score in scores]
-        return [part.weight * score for score in filled if score is not None]
+    def filled(self, parts: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
+        """Return the parts that `score_parts` gave, each None with the part's `missing` in its place."""
+        return {name: list(_filled(scores, self.parts[name].missing)) for name, scores in parts.items()}
 
     def _of_part(
         self, name: str, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
@@ -110,6 +110,13 @@ def checked_scores(
                 f"{who} gave {score} for row {row}: {completions[row][:80]!r}; a finite number was expected"
             )
     return list(scores)
+
+
+def _filled(scores: Sequence[float | None], missing: float | None) -> Iterator[float]:
+    for score in scores:
+        number = missing if score is None else score
+        assert number is not None  # checked when it was scored
+        yield number
 
 
 def _rolled(before: str, scores: Sequence[float | None]) -> str:
