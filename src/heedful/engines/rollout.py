@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from heedful.engines.generation import Sampled, sample
 from heedful.engines.judging import Judged, judge
+from heedful.engines.memory import ForwardBudget
 from heedful.models.policy import BesideReference, LanguagePolicy, Reference
 from heedful.models.roles import Scorer
 from heedful.models.table import Table
@@ -53,6 +55,7 @@ class TextRollout:
 
     Args:
         kl: the controller; replaced by the caller after each iteration when it adapts.
+        budget: how many cells a forward over finished completions holds.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class TextRollout:
         rewards: RewardSettings,
         max_new_tokens: int,
         batch_rows: int = 64,
-        forward_cells: int = 8192,
+        budget: ForwardBudget | None = None,
     ) -> None:
         self.policy = policy
         self.reference = reference
@@ -74,7 +77,7 @@ class TextRollout:
         self.rewards = rewards
         self.max_new_tokens = max_new_tokens
         self.batch_rows = batch_rows
-        self.forward_cells = forward_cells
+        self.budget = budget or ForwardBudget(8192)
         self.answers = Answers([], [], [])
 
     def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
@@ -87,8 +90,13 @@ class TextRollout:
         ]
         judged = judge(self.scorer, prompts, texts, **columns)
         self.answers = Answers(list(prompts), texts, judged.scores)
-        beside = evaluate_in_parts(self.policy, self.reference, context, sampled, self.forward_cells)
+        beside = self._evaluated(context, sampled)
         return self._table(context, sampled, beside, judged)
+
+    def _evaluated(self, context: PromptTokens, sampled: Sampled) -> BesideReference:
+        longest = int((context.lengths + sampled.mask.sum(1)).max())
+        work = partial(evaluate_in_parts, self.policy, self.reference, context, sampled)
+        return self.budget.fit(work, longest=longest)
 
     def _table(self, context: PromptTokens, sampled: Sampled, beside: BesideReference, judged: Judged) -> Table:
         settings, raw = self.rewards, torch.tensor(judged.scores)
