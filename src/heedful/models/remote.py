@@ -90,7 +90,8 @@ class RemoteScorer:
         self._headers = {"Host": parts.netloc, "Accept": "application/json", "Accept-Encoding": "identity"}
         if self._token:
             self._headers["Authorization"] = f"Bearer {self._token}"
-        self._trusted = httpx.create_ssl_context(trust_env=False)
+        # SSL_CERT_FILE is the machine's own say about whom to trust; a proxy would be somebody else's address.
+        self._trusted = httpx.create_ssl_context()
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[str], **columns: Sequence[Any]

@@ -305,9 +305,7 @@ def test_tls_is_checked_against_the_name_though_the_address_is_fixed(
 
     resolve = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda name, *given, **more: resolve("127.0.0.1", *given, **more))
-    trust = ssl.create_default_context(cafile=str(certificate.with_name("only.pem")))
-    client = remote.httpx.Client
-    monkeypatch.setattr(remote.httpx, "Client", lambda **given: client(**given | {"verify": trust}))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("only.pem")))
     server = HTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
