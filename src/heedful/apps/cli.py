@@ -11,7 +11,7 @@ import typer
 from heedful.apps.commands_backup import backup, restore
 from heedful.apps.commands_label import label_app
 from heedful.apps.commands_look import doctor, gc, show, stages
-from heedful.apps.commands_model import export, push, try_
+from heedful.apps.commands_model import export, push, serve_reward, try_
 from heedful.apps.commands_run import init, report, run
 from heedful.apps.commands_stage import stage_command, summary
 from heedful.stages import STAGES
@@ -35,6 +35,7 @@ app.command("restore", rich_help_panel=PEOPLE)(restore)
 app.command("try", rich_help_panel=MODELS)(try_)
 app.command("export", rich_help_panel=MODELS)(export)
 app.command("push", rich_help_panel=MODELS)(push)
+app.command("serve-reward", rich_help_panel=MODELS)(serve_reward)
 app.command("show", rich_help_panel=LOOKING)(show)
 app.command("gc", rich_help_panel=LOOKING)(gc)
 app.command("stages", rich_help_panel=LOOKING)(stages)

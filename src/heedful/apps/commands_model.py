@@ -1,4 +1,4 @@
-"""heed try, heed export, heed push."""
+"""heed try, heed export, heed push, heed serve-reward."""
 
 from __future__ import annotations
 
@@ -46,6 +46,26 @@ def push(run: RunFolder, repo: Annotated[str, typer.Argument(metavar="REPO", hel
     from heedful.engines.exporting import push as send_model
 
     typer.echo(send_model(run, repo))
+
+
+def serve_reward(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A reward artifact, or the folder of a reward model.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = 8500,
+    batch_rows: Annotated[
+        int, typer.Option("--batch-rows", min=1, help="Requests that wait are scored together up to so many texts.")
+    ] = 64,
+    token: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable that holds a token callers must show.")
+    ] = None,
+    behind_tls: Annotated[
+        bool, typer.Option("--behind-tls", help="A TLS proxy stands in front; needed for any host but this machine.")
+    ] = False,
+) -> None:
+    """Serve a reward model over HTTP, for a run elsewhere that names it as a service."""
+    from heedful.apps.scoring_service import serve_reward as serve
+
+    serve(model, host, port, batch_rows=batch_rows, token_variable=token, behind_tls=behind_tls, say=typer.echo)
 
 
 def _answer(run: Path, prompt: str) -> None:

@@ -6,7 +6,7 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -126,16 +126,21 @@ def check_inputs(verb: Verb, given: Mapping[str, tuple[str, ...]], place: str, *
             )
 
 
-def check_together(verb: Verb, config: StageConfig, roles: Collection[str], place: str, *, alone: bool = False) -> None:
+def check_together(
+    verb: Verb, config: StageConfig, inputs: Mapping[str, Sequence[str]], place: str, *, alone: bool = False
+) -> None:
     """Check what neither settings nor inputs show alone, such as a mode that needs a certain input.
+
+    A role that takes several inputs is also told with their numbers, "scorers.0", as artifacts call them.
 
     Raises:
         ConfigError: they do not go together.
     """
     if verb.check is None:
         return
+    numbered = [f"{role}.{i}" for role, names in inputs.items() if verb.inputs[role].many for i in range(len(names))]
     try:
-        verb.check(config, roles)
+        verb.check(config, [*inputs, *numbered])
     except ConfigError as error:
         role = re.match(r"inputs: '(\w+)' is missing", str(error))
         how = f"; say --input {role[1]}=DIR" if alone and role else ""

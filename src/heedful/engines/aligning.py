@@ -19,7 +19,7 @@ from heedful.engines.memory import ForwardBudget
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
 from heedful.engines.rollout import RewardSettings, TextRollout
-from heedful.engines.scoring import scorer_for
+from heedful.engines.scoring import arrived, restore_arrived, scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.engines.tracking import MetricWriter
 from heedful.errors import ConfigError, HealthError
@@ -103,13 +103,19 @@ class AlignmentRun:
             self.optimizer, {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
         )
         self._set_kl(float(state["kl_coef"]))
+        restore_arrived(self.rollout.scorer, state["arrived"])
         self.out.truncate_log(self.done)
 
     def save(self) -> None:
         """Write the whole state of the run."""
         tensors = {f"policy.{name}": p.detach() for name, p in self.policy.trainable()}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
-        state = {"kl_coef": self.rollout.kl.kl_coef, "stopped": self.stopped, "microbatch_tokens": self.budget.cells}
+        state = {
+            "kl_coef": self.rollout.kl.kl_coef,
+            "stopped": self.stopped,
+            "microbatch_tokens": self.budget.cells,
+            "arrived": arrived(self.rollout.scorer),
+        }
         self.checkpoints.save(self.done, tensors, state)
 
     def loop(self) -> None:
@@ -144,6 +150,8 @@ class AlignmentRun:
             "threads": torch.get_num_threads(),
             "microbatch_tokens": self.budget.cells,
         }
+        if came := arrived(self.rollout.scorer):
+            facts["arrived"] = dict(came)
         names = ("score_mean", "kl_per_sequence", "entropy", "length_mean")
         return self.out.finish(
             metrics={"iterations": self.done} | {n: last[n] for n in names if n in last}, facts=facts
@@ -216,7 +224,7 @@ def _rollout(
     return TextRollout(
         policy,
         reference,
-        scorer_for(inputs.get("reward"), config.reward.function, out.base),
+        scorer_for(config.reward, inputs, out.base),
         kl=_controller(config, config.kl.coef),
         rewards=rewards,
         max_new_tokens=config.rollout.max_new_tokens,

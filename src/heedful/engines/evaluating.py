@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
 from heedful.engines.answering import answer
 from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary, pair_accuracy, win_summary
+from heedful.engines.judging import judge
 from heedful.engines.map import map_shards
-from heedful.engines.rollout import score_all
+from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.errors import ConfigError
 from heedful.models.opening import open_generator
 from heedful.models.policy import LanguagePolicy, Reference, fixed_reference
 from heedful.models.reward import load_reward_model
+from heedful.models.roles import Scorer
+from heedful.models.weighted_sum import WeightedSum
 from heedful.numerics.statistics import rouge_l
 from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.files import sha256_json
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Outcome, Prompt, PromptRecord
 from heedful.worlds import get_world
@@ -35,12 +39,13 @@ def evaluate(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, 
     prompts = chosen_prompts(inputs["prompts"], config.split, config.where, config.limit)
     _check_references(config, prompts)
     answers = _both_answers(config, inputs, out, prompts, seed)
-    measures = _measures(config, inputs)
+    scorer = _scorer(config, inputs, out)
+    measures = _measures(config, inputs, scorer)
     outcomes = [row for side in answers for row in _outcomes(side, answers[side], measures, out)]
     out.write("outcomes", outcomes)
     summary = _summary(config, inputs, outcomes, seed)
     out.write_json("summary.json", summary)
-    return out.finish(metrics=_headline(summary))
+    return out.finish(metrics=_headline(summary), facts=_arrived(outcomes, scorer))
 
 
 def _check_references(config: Config, prompts: Sequence[PromptRecord]) -> None:
@@ -95,13 +100,38 @@ def _answers(
     return list(map_shards(prompts, shard, Completion, out, name=f"answers-{side}"))
 
 
-def _measures(config: Config, inputs: Mapping[str, Artifact]) -> list[Measure]:
+def _scorer(config: Config, inputs: Mapping[str, Artifact], out: Workspace) -> Scorer | None:
+    """Return what the outcome `reward` is measured with; None where it is not."""
+    given = "reward" in inputs or config.reward.function is not None or config.reward.parts
+    return scorer_for(config.reward, inputs, out.base) if given else None
+
+
+def _reward(scorer: Scorer) -> Measure:
+    """The score, and where it has parts each by itself, as `reward.NAME`."""
+
+    def measure(rows: Sequence[Completion]) -> dict[str, list[float]]:
+        judged = judge(scorer, *_texts(rows), id=[row.prompt_id for row in rows], meta=[row.meta for row in rows])
+        parts = scorer.filled(judged.parts) if isinstance(scorer, WeightedSum) else {}
+        return {"reward": judged.scores} | {f"reward.{name}": scores for name, scores in parts.items()}
+
+    return measure
+
+
+def _arrived(outcomes: Sequence[Outcome], scorer: Scorer | None) -> dict[str, JsonValue]:
+    """Return the fact that says what came from outside: name of a remote part to a hash of all its scores."""
+    names = list(scorer.arrived) if isinstance(scorer, WeightedSum) else []
+    hashes: dict[str, JsonValue] = {
+        name: sha256_json([row.outcomes[f"reward.{name}"] for row in outcomes]) for name in names
+    }
+    return {"arrived": hashes} if hashes else {}
+
+
+def _measures(config: Config, inputs: Mapping[str, Artifact], scorer: Scorer | None) -> list[Measure]:
     measures: list[Measure] = [_length]
     if config.world is not None:
         measures.append(_gold(config.world))
-    if "reward" in inputs:
-        reward = load_reward_model(inputs["reward"].path / "model")
-        measures.append(lambda rows: {"reward": score_all(reward, *_texts(rows))})
+    if scorer is not None:
+        measures.append(_reward(scorer))
     for role, name in (("classifier", "toxicity"), ("watcher", "toxicity_watched")):
         if role in inputs:
             measures.append(_unwanted(inputs[role], name))
@@ -171,19 +201,33 @@ def _summary(
         "win_rate": win_summary(outcomes, by=config.win_by, seed=seed, draws=draws),
         "kl": kl_summary(outcomes, seed=seed, draws=draws),
     }
-    accuracy = pair_accuracy(outcomes, seed=seed, draws=draws) if config.world and "reward" in inputs else None
+    alone = (
+        config.world and "reward" in inputs and not config.reward.parts
+    )  # else `reward` is more than the reward model
+    accuracy = pair_accuracy(outcomes, seed=seed, draws=draws) if alone else None
     return summary if accuracy is None else summary | {"reward_model": accuracy}
 
 
 def _judges(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
     """Name who judged each outcome."""
-    judges = {}
+    judges = dict(_scored_by(config))
     for role, name in (("classifier", "toxicity"), ("watcher", "toxicity_watched"), ("reward", "reward")):
-        if role in inputs:
+        if role in inputs and name not in judges:
             judges[name] = str(json.loads(inputs[role].file("reward.json").read_text(encoding="utf-8"))["name"])
     if config.world is None:
         return judges
     return judges | dict.fromkeys(("helpfulness", "honesty", "toxicity", GOLD_UTILITY), "gold")
+
+
+def _scored_by(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield outcome to judge of what is not the input `reward` alone."""
+    if config.reward.function is not None:
+        yield "reward", config.reward.function
+    if config.reward.parts:
+        yield "reward", "weighted sum"
+    for name, part in config.reward.parts.items():
+        place = part.service.url if part.service else part.function or part.input
+        yield f"reward.{name}", place or f"{part.kind} rule"
 
 
 def _headline(summary: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

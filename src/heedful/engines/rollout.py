@@ -11,7 +11,6 @@ Old log-probs come from the same forward that training uses, not from the sample
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +20,8 @@ import torch
 from torch import Tensor
 
 from heedful.engines.generation import Sampled, sample
+from heedful.engines.judging import Judged, judge
 from heedful.engines.memory import ForwardBudget
-from heedful.errors import HealthError
 from heedful.models.policy import BesideReference, LanguagePolicy, Reference
 from heedful.models.roles import Scorer
 from heedful.models.table import Table
@@ -89,18 +88,18 @@ class TextRollout:
             self.policy.renderer.completion_text(row[keep].tolist())
             for row, keep in zip(sampled.actions, sampled.mask, strict=True)
         ]
-        raw = score_all(self.scorer, prompts, texts, **columns)
-        self.answers = Answers(list(prompts), texts, raw)
+        judged = judge(self.scorer, prompts, texts, **columns)
+        self.answers = Answers(list(prompts), texts, judged.scores)
         beside = self._evaluated(context, sampled)
-        return self._table(context, sampled, beside, torch.tensor(raw))
+        return self._table(context, sampled, beside, judged)
 
     def _evaluated(self, context: PromptTokens, sampled: Sampled) -> BesideReference:
         longest = int((context.lengths + sampled.mask.sum(1)).max())
         work = partial(evaluate_in_parts, self.policy, self.reference, context, sampled)
         return self.budget.fit(work, longest=longest)
 
-    def _table(self, context: PromptTokens, sampled: Sampled, beside: BesideReference, raw: Tensor) -> Table:
-        settings = self.rewards
+    def _table(self, context: PromptTokens, sampled: Sampled, beside: BesideReference, judged: Judged) -> Table:
+        settings, raw = self.rewards, torch.tensor(judged.scores)
         scores = missing_eos(raw, ~sampled.truncated.cpu(), mode=settings.missing_eos, value=settings.missing_eos_value)
         scores = scores.to(context.tokens.device)
         sampled_kl = k1(beside.logprobs, beside.ref_logprobs) * sampled.mask
@@ -121,7 +120,7 @@ class TextRollout:
             scores=scores,
             forward_costs=context.lengths + sampled.mask.sum(1),
             own_rewards=own_rewards,
-            metrics=_metrics(sampled, beside, sampled_kl, raw, rewards, self.kl.kl_coef),
+            metrics=_metrics(sampled, beside, sampled_kl, raw, rewards, self.kl.kl_coef) | judged.metrics,
         )
 
 
@@ -141,27 +140,6 @@ def _metrics(
         "length_mean": float(mask.sum(1).float().mean()),
         "truncated_share": float(sampled.truncated.float().mean()),
     }
-
-
-def score_all(
-    scorer: Scorer, prompts: Sequence[Prompt], completions: Sequence[str], **columns: Sequence[Any]
-) -> list[float]:
-    """Return the scorer's numbers, each checked.
-
-    Raises:
-        HealthError: when a score is missing or not finite; names the row and its completion.
-    """
-    scores = scorer.score(prompts, completions, **columns)
-    if len(scores) != len(completions):
-        raise HealthError(f"the scorer returned {len(scores)} scores for {len(completions)} completions")
-    checked = []
-    for row, score in enumerate(scores):
-        if score is None or not math.isfinite(score):
-            raise HealthError(
-                f"the scorer gave {score} for row {row}: {completions[row][:80]!r}; a finite number was expected"
-            )
-        checked.append(float(score))
-    return checked
 
 
 def evaluate_in_parts(

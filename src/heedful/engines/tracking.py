@@ -117,10 +117,17 @@ class MetricWriter:
 def to_trl_names(row: Mapping[str, JsonValue]) -> dict[str, float]:
     """Return the numbers of a row under TRL's names; the others keep ours, under `heed/`. TRL's `non_score_reward` is derived."""
     numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
-    named = {TRL_NAMES.get(name, f"heed/{name}"): value for name, value in numbers.items()}
+    named = {TRL_NAMES.get(name) or _part_name(name): value for name, value in numbers.items()}
     if "kl_coef" in numbers and "kl_estimate" in numbers:
         named["objective/non_score_reward"] = -numbers["kl_coef"] * numbers["kl_estimate"]
     return named
+
+
+def _part_name(name: str) -> str:
+    """What GRPOTrainer calls the metric of one reward function among several; any other name of ours goes under `heed/`."""
+    metric, _, part = name.partition(".")
+    kind = {"score_mean": "mean", "score_sd": "std"}.get(metric)
+    return f"rewards/{part}/{kind}" if part and kind else f"heed/{name}"
 
 
 def headline(row: Mapping[str, float]) -> str:

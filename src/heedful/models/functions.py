@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heedful.errors import ConfigError, DataError
+from heedful.models.time_limit import TooLate, within
 from heedful.records.types import Prompt
 
 Function = Callable[..., Sequence[float | None]]
@@ -22,13 +23,15 @@ class FunctionScorer:
     Args:
         reference: "rewards.py:polite".
         base: the folder that the file's path starts from, usually the recipe's.
+        timeout: seconds that one call may take; None for no limit. With a limit the function runs in a thread of its own.
 
     Raises:
         ConfigError: no such file or function, or the file cannot be imported.
     """
 
-    def __init__(self, reference: str, base: Path) -> None:
+    def __init__(self, reference: str, base: Path, timeout: float | None = None) -> None:
         self.reference = reference
+        self.timeout = timeout
         self.digest = function_digest(reference, base)
         self._function = _load(reference, base)
 
@@ -38,13 +41,10 @@ class FunctionScorer:
         """Return the function's numbers, checked.
 
         Raises:
-            DataError: the function failed, or gave the wrong number of scores, or something that is not a finite
-                number.
+            DataError: the function failed, took too long, gave the wrong number of scores, or something that is not a
+                finite number.
         """
-        try:
-            scores = list(self._function(list(prompts), list(completions), **columns))
-        except Exception as error:  # the function is the user's: whatever it raises becomes one line
-            raise DataError(f"scorer {self.reference} failed: {type(error).__name__}: {_first_line(error)}") from error
+        scores = self._call(lambda: list(self._function(list(prompts), list(completions), **columns)))
         if len(scores) != len(completions):
             raise DataError(
                 f"scorer {self.reference} gave {len(scores)} scores for {len(completions)} completions",
@@ -52,11 +52,19 @@ class FunctionScorer:
             )
         return [self._number(score, i) for i, score in enumerate(scores)]
 
+    def _call(self, call: Callable[[], list[Any]]) -> list[Any]:
+        try:
+            return call() if self.timeout is None else within(self.timeout, call)
+        except TooLate as late:
+            raise DataError(f"scorer {self.reference}: {late}", fix="raise reward.timeout if it needs longer") from None
+        except Exception as error:  # the function is the user's: whatever it raises becomes one line
+            raise DataError(f"scorer {self.reference} failed: {type(error).__name__}: {_first_line(error)}") from error
+
     def _number(self, score: Any, row: int) -> float | None:
         if score is None:
             return None
         try:
-            number = float(score)
+            number = math.nan if isinstance(score, str | bytes) else float(score)  # "0.5" is a mistake, not a number
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):

@@ -84,12 +84,14 @@ class Alert:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """The training run: one row per iteration (glossary names), the limits it kept, and what monitors saw."""
+    """The training run: one row per iteration (glossary names), the limits it kept, and what monitors saw. `weights` are those
+    of the score's parts, by name; empty where it has none."""
 
     rows: tuple[Mapping[str, float], ...]
     kl_budget: float | None = None
     target_score: float | None = None
     alerts: tuple[Alert, ...] = ()
+    weights: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ def run_figures(rows: Sequence[Raw], facts: Raw) -> RunFigures | None:
         kl_budget=number_of(limits.get("kl_budget")),
         target_score=number_of(limits.get("target_score", limits.get("mean_reward"))),
         alerts=tuple(_alerts(facts.get("alerts"))),
+        weights=_numbers(facts.get("weights")),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from heedful.rendering import charts, curves, findings, tables
 from heedful.rendering.content import ReportContent, StageCost
 from heedful.rendering.pages import page
+from heedful.rendering.part_curves import part_curves
 
 _COST_OPENS, _COST_CLOSES = "<!--heed:cost-->", "<!--/heed:cost-->"
 """Comments in the page. Escaped text cannot hold them, so a model cannot forge them."""
@@ -35,7 +36,7 @@ def render_report(content: ReportContent) -> str:
         verdict=findings.verdict(content),
         distribution=charts.distribution(lead) if lead else None,
         outcomes=tables.outcomes(content.outcomes) if content.outcomes else None,
-        curves=curves.run_curves(run) if run and run.rows else (),
+        curves=(*curves.run_curves(run), *part_curves(run)) if run and run.rows else (),
         frontier=curves.score_against_kl(run) if run else None,
         iterations=tables.iterations(run) if run and run.rows else None,
         reward_charts=_drawn(charts.reward_accuracy(reward), charts.calibration(reward)) if reward else (),

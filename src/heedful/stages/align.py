@@ -8,15 +8,15 @@ from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
+from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, scoring_digests
 from heedful.stages.spec import Beta, InputSpec, StageConfig
 
 VERSION = 1
 INPUTS = {
     "policy": InputSpec(stages=("sft", "align")),
     "prompts": InputSpec(stages=("data",)),
-    "reward": InputSpec(stages=("reward",), required=False),
+    **MODEL_INPUTS,
 }
 
 
@@ -127,11 +127,9 @@ class KLGroup(StageConfig):
     """Episodes over which the coefficient adapts, at most 20 %; with a `target`, at least `rollout.rows`."""
 
 
-class RewardGroup(StageConfig):
+class RewardGroup(ScoringGroup):
     """From text to score."""
 
-    function: str | None = None
-    """A Python function as scorer, "rewards.py:polite", relative to the recipe; instead of a reward model."""
     missing_eos: Literal["subtract", "replace"] = "subtract"
     """What happens to the score of a completion that ran into the length limit."""
     missing_eos_value: float = 1.0
@@ -174,17 +172,12 @@ class Config(StageConfig):
 
 def check(config: Config, roles: Collection[str]) -> None:
     """Raise ConfigError unless exactly one scorer is given."""
-    if ("reward" in roles) == (config.reward.function is not None):
-        raise ConfigError("inputs: give either the input 'reward' or the setting reward.function, one of the two")
+    check_scoring(config.reward, roles, required=True)
 
 
 def external(config: Config, base: Path) -> dict[str, str]:
-    """Return the digest of the scorer function's file, where there is one."""
-    if config.reward.function is None:
-        return {}
-    from heedful.models.functions import function_digest
-
-    return {"reward.function": function_digest(config.reward.function, base)}
+    """Return the digests of the scorer functions' files, where there are any."""
+    return scoring_digests(config.reward, base)
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:

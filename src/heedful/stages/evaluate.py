@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import check_world
+from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, scoring_digests
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 1
@@ -18,7 +19,7 @@ INPUTS = {
     "before": InputSpec(stages=("sft", "align")),
     "after": InputSpec(stages=("align", "sft")),
     "prompts": InputSpec(stages=("data",)),
-    "reward": InputSpec(stages=("reward",), required=False),
+    **MODEL_INPUTS,
     "classifier": InputSpec(stages=("reward",), required=False),
     "watcher": InputSpec(stages=("reward",), required=False),
 }
@@ -45,6 +46,8 @@ class Config(StageConfig):
     """A generated world whose gold scorer judges every completion."""
     reference: str | None = None
     """Key in a prompt's `meta` that holds a reference text (or several) for ROUGE-L."""
+    reward: ScoringGroup = ScoringGroup()
+    """What the outcome `reward` is, where it is not the model of the input `reward`: a function, or parts as in `align`."""
     win_by: str | None = None
     """The outcome that decides which model wins a prompt; by default gold utility, else reward, else toxicity (lower wins)."""
     resamples: int = Field(default=10_000, ge=100)
@@ -53,6 +56,7 @@ class Config(StageConfig):
 
 def check(config: Config, roles: Collection[str]) -> None:
     """Raise ConfigError where two judges measure the same outcome, or the world is unknown."""
+    check_scoring(config.reward, roles, required=False)
     if config.world is None:
         return
     check_world(config.world)
@@ -64,12 +68,13 @@ def check(config: Config, roles: Collection[str]) -> None:
 
 
 def external(config: Config, base: Path) -> dict[str, str]:
-    """Return the version of the world, whose code is part of the outcome."""
+    """Return the version of the world, whose code is part of the outcome, and the digests of scorer functions' files."""
+    digests = scoring_digests(config.reward, base)
     if config.world is None:
-        return {}
+        return digests
     from heedful.worlds import get_world
 
-    return {"world": f"{config.world} {get_world(config.world).version}"}
+    return {"world": f"{config.world} {get_world(config.world).version}", **digests}
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:

@@ -15,6 +15,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.jsonl import iter_rows
 from heedful.records.seeds import derive_seed
 from heedful.records.types import LabeledText, Outcome, Preference
+from heedful.stages.scoring import weights_of
 from heedful.stages.spec import InputSpec, StageConfig
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def _values(rows: Sequence[Outcome], name: str, side: str) -> list[float]:
 def _training(artifact: Artifact | None) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     if artifact is None:
         return [], {}
-    return [row for _, row in iter_rows(artifact.file("metrics.jsonl"))], artifact.facts
+    facts = artifact.facts | {"weights": weights_of(artifact.manifest["config"])}
+    return [row for _, row in iter_rows(artifact.file("metrics.jsonl"))], facts
 
 
 def _labels(inputs: Mapping[str, Artifact]) -> LabelFigures | None:

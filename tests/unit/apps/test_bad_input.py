@@ -134,6 +134,18 @@ def after_sft(stage: str, text: str) -> Case:
     return Case(recipe, TOO_LONG, BEFORE, {"q.jsonl": LONG, "scorer.py": SCORER})
 
 
+def badly_scored(
+    body: str, says: str, part: str = 'function = "scorer.py:score"', finished: tuple[str, ...] = BEFORE
+) -> Case:
+    """A run whose score has one part: this function's, or another."""
+    rows = "rollout = { rows = 4, max_new_tokens = 2 }\nreward.timeout = 0.5\n"
+    stage = ALIGN.partition("reward.function")[0] + rows + f"[align.reward.parts.own]\n{part}\n"
+    recipe = SAMPLED.format(more="", count=2, tokens=2).partition("[sample]")[0].replace('"sample"', '"align"')
+    code = f"import time\n\ndef score(prompts, completions, **columns):\n    {body or 'pass'}\n"
+    return Case(recipe + stage, says, finished, {"q.jsonl": QUESTIONS, "scorer.py": code})
+
+
+BY_FUNCTION = r"reward part 'own': scorer scorer\.py:score"
 CASES = {
     # recipes
     "unknown_key": Case(
@@ -253,6 +265,33 @@ CASES = {
     "long_prompt_align": after_sft("align", ALIGN),
     "long_prompt_evaluate": after_sft("evaluate", EVALUATE),
     "too_many_new_tokens": sampled(r".*:1: id 'q1': .*; lower max_new_tokens or choose a model", tokens=CONTEXT),
+    # scorers
+    "score_nan": badly_scored(
+        "return [0.5, float('nan'), 0.5, 0.5]", BY_FUNCTION + r": score 1 is nan; expected a finite number or None$"
+    ),
+    "score_text": badly_scored("return ['0.5'] * len(completions)", BY_FUNCTION + r": score 0 is '0\.5'; expected"),
+    "scores_too_few": badly_scored("return [0.5]", BY_FUNCTION + r" gave 1 scores for 4 completions; return one"),
+    "scores_in_another_order": badly_scored(
+        "return [float(i) for i in range(len(completions))]",
+        BY_FUNCTION
+        + r": row \d scores \d\.0, and \d\.0 when the rows come in another order; return one score per completion",
+    ),
+    "no_scores_in_time": badly_scored(
+        "time.sleep(20)", BY_FUNCTION + r": nothing for 0\.5 s; raise reward\.timeout if it needs longer$"
+    ),
+    "nobody_scores": badly_scored(
+        "",
+        r"reward part 'own': service http://127\.0\.0\.1:9/: ConnectError: .* \(tried once\); rows 0 to 3 were asked for$",
+        'service = { url = "http://127.0.0.1:9/", retries = 0 }',
+    ),
+    "metadata_scores": badly_scored(
+        "",
+        r"reward\.parts\.own\.service: 169\.254\.169\.254: not a public address; where that is meant, name it: ",
+        'service = { url = "http://169.254.169.254/" }',
+    ),
+    "no_kind_of_part": badly_scored(
+        "", r"r\.toml:\d+: align\.reward\.parts\.own: exactly one of input, function, .* got none$", "weight = 2.0", ()
+    ),
     # model folders
     "no_model": Case(
         'stages = ["sft"]\n[sft]\nmodel = "./absent"\nepochs = 0\n',

@@ -81,3 +81,14 @@ def test_a_library_that_is_missing_and_a_tracker_that_is_none(out: Workspace, mo
         monkeypatch.setenv("HEED_TRACKER", name)
         with pytest.raises(ConfigError, match=message):
             MetricWriter(out)
+
+
+def test_the_parts_of_a_score_are_called_as_grpo_calls_reward_functions() -> None:
+    row = {"score_mean.kind": 1.0, "score_sd.kind": 2.0, "scored_share.kind": 0.5, "score_mean": 3.0, "odd.": 4.0}
+    assert to_trl_names(row) == {
+        "rewards/kind/mean": 1.0,
+        "rewards/kind/std": 2.0,
+        "heed/scored_share.kind": 0.5,
+        "objective/scores": 3.0,
+        "heed/odd.": 4.0,
+    }

@@ -1,5 +1,6 @@
 """A Python function as scorer: found relative to the recipe, checked, its errors in one line."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,43 @@ def test_the_digest_follows_the_file_and_the_name(base: Path) -> None:
     assert function_digest("rewards.py:short", base) != before
     (base / "rewards.py").write_text(CODE + "\n# changed")
     assert function_digest("rewards.py:polite", base) != before
+
+
+SLOW = """
+import time
+
+def silent(prompts, completions, **columns):
+    time.sleep(5)
+
+def late_itself(prompts, completions, **columns):
+    raise TimeoutError("the database")
+
+def texts(prompts, completions, **columns):
+    return ["0.5"] * len(completions)
+
+def none(prompts, completions, **columns):
+    return None
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("silent", r"scorer slow\.py:silent: nothing for 0\.2 s; raise reward\.timeout if it needs longer"),
+        ("late_itself", "failed: TimeoutError: the database"),
+        ("texts", "score 0 is '0.5'; expected a finite number or None"),
+        ("none", "failed: TypeError"),
+    ],
+)
+def test_a_function_with_a_time_limit(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    scorer = FunctionScorer(f"slow.py:{name}", tmp_path, timeout=0.2)
+    started = time.monotonic()
+    with pytest.raises(DataError, match=message):
+        scorer.score(["a", "b"], ["x", "y"])
+    assert time.monotonic() - started < 3
+
+
+def test_within_its_time_limit_it_scores_as_without(base: Path) -> None:
+    scorer = FunctionScorer("rewards.py:polite", base, timeout=20)
+    assert scorer.score(["a", "b", "c"], ["please sit", "sit", ""]) == [1.0, 0.0, None]

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from heedful.engines import evaluating
-from heedful.errors import ConfigError
+from heedful.errors import ConfigError, DataError
 from heedful.models.prompts import Renderer
 from heedful.models.reward import load_reward_model
 from heedful.records.artifacts import Artifact
@@ -20,6 +20,7 @@ from heedful.stages import evaluate, reward
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_tokenizer
 from heedful.testing.speakers import letters_causal, phrase_causal, policy_artifact
+from tests.services import scores, scoring
 from tests.tolerances import FP32, FP32_SUM, FP64
 
 FAN = "Run a fan at night."
@@ -363,3 +364,73 @@ def test_an_interrupted_evaluation_keeps_its_answers_and_ends_the_same(
     again = run_stage(evaluate, config, inputs, tmp_path / "cut", seed=1)
     assert sides == ["before", "after", "after"]
     assert again.content_digest == calm.content_digest
+
+
+# The outcome `reward` from a function or from parts.
+
+
+def test_a_function_judges_both_sides(tmp_path: Path, insulting: Artifact, helping: Artifact) -> None:
+    (tmp_path / "own.py").write_text(
+        "def words(prompts, completions, id=(), meta=(), **columns):\n"
+        "    return [len(text.split()) + (i == 'mess') + 10 * ('told' in m) for text, i, m in zip(completions, id, meta)]\n"
+    )
+    reward = {"function": str(tmp_path / "own.py:words")}
+    found = evaluated(tmp_path, insulting, helping, reward=reward)
+    values = {(row.model, row.prompt_id): row.outcomes["reward"] for row in found.records("outcomes", Outcome)}
+    assert values == {
+        ("before", "hot"): 18.0,
+        ("before", "mess"): 19.0,
+        ("after", "hot"): 15.0,
+        ("after", "mess"): 16.0,
+    }
+    assert summary_of(found)["outcomes"]["reward"]["by"] == reward["function"]
+    assert summary_of(found)["outcomes"]["reward"]["change"]["mean"] == -3.0
+    assert "arrived" not in found.facts
+
+
+def test_parts_are_outcomes_of_their_own(tmp_path: Path, insulting: Artifact, helping: Artifact) -> None:
+    parts = {
+        "brief": {"length": {"max_length": 5}, "weight": 0.5},
+        "kind": {"format": {"without": ["fool"]}},
+        "model": {"input": "scorers.0", "weight": 0.0},
+    }
+    judges = {"scorers.0": judge(tmp_path, "untrained")}
+    found = evaluated(tmp_path, insulting, helping, judges=judges, reward={"parts": parts})
+    summary = summary_of(found)["outcomes"]
+    # "You are a fool, not a clever person." has 8 words, "Run a fan at night." has 5.
+    for name, before, after in (("reward.brief", -3.0, 0.0), ("reward.kind", 0.0, 1.0), ("reward", -1.5, 1.0)):
+        assert (summary[name]["before"]["mean"], summary[name]["after"]["mean"]) == (before, after)
+    by = {name: figures["by"] for name, figures in summary.items() if name.startswith("reward")}
+    assert by == {
+        "reward": "weighted sum",
+        "reward.brief": "length rule",
+        "reward.kind": "format rule",
+        "reward.model": "scorers.0",
+    }
+
+
+def test_what_a_service_said_is_in_the_manifest(tmp_path: Path, insulting: Artifact, helping: Artifact) -> None:
+    def added(more: float) -> Any:
+        return lambda request, asked: scores(request, [(row["id"], len(row["completion"]) + more) for row in asked])
+
+    def of(more: float) -> Artifact:
+        with scoring(added(more)) as running:
+            parts = {"far": {"service": {"url": running.url}}}
+            return evaluated(tmp_path / str(len(list(tmp_path.iterdir()))), insulting, helping, reward={"parts": parts})
+
+    one, same, other = of(0.0), of(0.0), of(1.0)
+    assert one.facts["arrived"] == same.facts["arrived"] != other.facts["arrived"]
+    assert outcomes_of(one, "after")[0].outcomes["reward.far"] == len(FAN)
+
+
+def test_a_service_that_fails_leaves_no_evaluation(tmp_path: Path, insulting: Artifact, helping: Artifact) -> None:
+    with scoring(lambda request, asked: scores(request, [("0", "good")])) as running:
+        parts = {"far": {"service": {"url": running.url}}}
+        with pytest.raises(DataError, match=r"reward part 'far'.*row 0 has the score 'good'"):
+            evaluated(tmp_path, insulting, helping, reward={"parts": parts})
+
+
+def test_a_model_and_a_function_do_not_both_make_the_reward() -> None:
+    with pytest.raises(ConfigError, match="inputs: give either the input 'reward' or the setting"):
+        evaluate.check(evaluate.Config(reward={"function": "a.py:f"}), ["reward"])  # type: ignore[arg-type]
+    evaluate.check(evaluate.Config(), [])

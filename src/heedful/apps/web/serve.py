@@ -36,7 +36,7 @@ def check_host(host: str, *, behind_tls: bool) -> None:
     Raises:
         ConfigError: the host is no loopback address, and no proxy was promised.
     """
-    if behind_tls or _is_loopback(host):
+    if behind_tls or is_loopback(host):
         return
     raise ConfigError(
         f"--host {host}: other machines can reach it, and what people send would travel unencrypted; "
@@ -44,7 +44,8 @@ def check_host(host: str, *, behind_tls: bool) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether this host is this machine itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
