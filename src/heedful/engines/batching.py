@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from heedful.engines.judging import score_all
+from heedful.engines.scored import score_all
 from heedful.models.roles import Scorer
 from heedful.records.types import Prompt
 

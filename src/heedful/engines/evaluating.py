@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from heedful.engines.answering import answer
 from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary, pair_accuracy, win_summary
-from heedful.engines.judging import judge
 from heedful.engines.map import map_shards
+from heedful.engines.scored import judge
 from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.errors import ConfigError

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from heedful.engines.generation import Sampled, sample
-from heedful.engines.judging import Judged, judge
 from heedful.engines.memory import ForwardBudget
+from heedful.engines.scored import Judged, judge
 from heedful.models.policy import BesideReference, LanguagePolicy, Reference
 from heedful.models.roles import Scorer
 from heedful.models.table import Table

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from heedful.engines.judging import score_all
 from heedful.engines.memory import ForwardBudget
 from heedful.engines.rollout import RewardSettings, TextRollout
+from heedful.engines.scored import score_all
 from heedful.errors import HealthError
 from heedful.models.adapters import add_lora
 from heedful.models.policy import LanguagePolicy, Reference, base_reference, copied_reference, fixed_reference

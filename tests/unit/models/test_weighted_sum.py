@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from heedful.engines.judging import judge, score_all
+from heedful.engines.scored import judge, score_all
 from heedful.errors import DataError, HealthError
 from heedful.models.roles import Scorer
 from heedful.models.weighted_sum import Part, WeightedSum
