@@ -92,7 +92,7 @@ class Arrived(NamedTuple):
 
 def default_instructions() -> str:
     """Return the instructions that a new project begins with, in Markdown."""
-    return (resources.files("heedful.feedback") / "instructions.md").read_text(encoding="utf-8")
+    return (resources.files("heedful.feedback.exchange") / "instructions.md").read_text(encoding="utf-8")
 
 
 def round_name(title: str, digest: str) -> str:
