@@ -8,6 +8,7 @@ STAGES = {
     "sample": "heedful.stages.sample",
     "collect": "heedful.stages.collect",
     "consensus": "heedful.stages.consensus",
+    "ai_feedback": "heedful.stages.ai_feedback",
     "reward": "heedful.stages.reward",
     "align": "heedful.stages.align",
     "evaluate": "heedful.stages.evaluate",
