@@ -103,8 +103,8 @@ class ServerJudge:
         return Answered(votes=(votes[0], votes[1]), thought=thought)
 
     def _thought(self, text: str, seed: int) -> str | Skipped:
-        body = {**self._opened(text, None), "max_tokens": self._asking.thought_tokens, "stop": [HUMAN]}
-        body |= {"temperature": 1.0, "seed": seed % 2**31}
+        body: dict[str, JsonValue] = {"max_tokens": self._asking.thought_tokens, "stop": [HUMAN]}
+        body |= {**self._opened(text, None), "temperature": 1.0, "seed": seed % 2**31}
         found = self._client.ask(PATHS[self._asking.api], body, _kept)
         if isinstance(found, Skipped):
             return found

@@ -120,7 +120,8 @@ def draw(principles: Sequence[Principle], seed: int, count: int = 1) -> list[Pri
     """Return `count` different principles, drawn one after another by weight; all of them, in order, where there are no more."""
     if count >= len(principles):
         return list(principles)
-    generator, left, drawn = random.Random(seed), list(principles), []
+    generator, left = random.Random(seed), list(principles)
+    drawn: list[Principle] = []
     while len(drawn) < count:
         (place,) = generator.choices(range(len(left)), [p.weight for p in left])
         drawn.append(left.pop(place))

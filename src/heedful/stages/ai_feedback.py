@@ -8,7 +8,7 @@ read as verdict.
 A question without a verdict is skipped, and its row in `verdicts.jsonl` says why: `context` (longer than the judge's context),
 `timeout`, `refused` (the server declines the request), `truncated` (the chain of thought does not end), `no_option` (neither
 option is among the alternatives, or in any sample), `malformed` (no sensible JSON), `failed` (broken connection, server error).
-A pair is dropped where a principle lacks one of its orders and no other principle has both; identical answers are never asked about.
+A pair is dropped where no principle has a verdict in each of its orders; identical answers are never asked about.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def test_several_principles_are_averaged() -> None:
     said = verdicts(asked, judge, "c")
     said = [v.model_copy(update={"p": p}) for v, p in zip(said, (0.9, 0.3, 0.6, 0.2), strict=True)]
     label = preference(PAIR, said, Labeling(None, False, "both"), criterion="c", source="s")
-    # ((0.9 + 0.7) / 2 + (0.6 + 0.8) / 2) / 2
+    # calm: 0.9 and 1 - 0.3, mean 0.8; short: 0.6 and 1 - 0.2, mean 0.7
     assert label is not None
     assert label.p == pytest.approx(0.75, abs=FP64)
     assert (label.principle, label.n) == ("calm + short", 2.0)
