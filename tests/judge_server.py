@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server for tests: it counts what it is asked, answers by a function of the text, and fails on demand."""
+"""A small OpenAI-compatible server for tests: it counts what it is asked, answers by a function of the text, fails on demand."""
 
 from __future__ import annotations
 
