@@ -123,7 +123,7 @@ class ServerJudge:
         return body
 
     def _opened(self, text: str, thought: str | None) -> dict[str, JsonValue]:
-        """Return the model and what it goes on from: a question that is to be thought about where `text` ends so, else the verdict."""
+        """Return the model and the text or turns it goes on from: to a thought where `text` asks for one, then to the verdict."""
         thinking = text.endswith(STEP_BY_STEP)
         if self._asking.api == "completions":
             after = (

@@ -96,7 +96,7 @@ class Pair:
 
     task_id: str
     prompt: Prompt
-    ids: tuple[str, str]
+    completion_ids: tuple[str, str]
     texts: tuple[str, str]
 
 
@@ -139,21 +139,20 @@ def prefixes(constitution: Constitution, manner: Manner) -> list[str]:
 
 
 def _prefix(constitution: Constitution, manner: Manner, variant: int) -> str:
-    shown = []
-    examples = constitution.thoughts if manner.thinks else constitution.choices
-    for i, example in enumerate(examples[: manner.num_examples]):
-        seed = derive_seed(manner.seed, "example", variant, i)
-        (principle,) = draw(manner.principles, seed, 1)[:1]
-        if manner.thinks:
-            shown.append(thought_example(constitution.thoughts[i].text, principle))
-        else:
-            shown.append(choice_example(constitution.choices[i], principle, better_first=seed % 2 == 0))
-    return "".join(shown)
+    seeds = [derive_seed(manner.seed, "example", variant, i) for i in range(manner.num_examples)]
+    drawn = [draw(manner.principles, seed)[0] for seed in seeds]
+    if manner.thinks:
+        thoughts = zip(constitution.thoughts, drawn, strict=False)
+        return "".join(thought_example(example.text, principle) for example, principle in thoughts)
+    choices = zip(constitution.choices, drawn, seeds, strict=False)
+    return "".join(
+        choice_example(example, principle, better_first=seed % 2 == 0) for example, principle, seed in choices
+    )
 
 
 def questions(pair: Pair, manner: Manner, shared: Sequence[str]) -> list[Put]:
     """Return the questions of a pair: by each of its principles, in each order; `shared` are the `prefixes`."""
-    key = (manner.seed, pair.task_id, *pair.ids)
+    key = (manner.seed, pair.task_id, *pair.completion_ids)
     prefix = shared[derive_seed(*key, "prefix") % len(shared)] if shared else ""
     first = derive_seed(*key, "order") % 2 == 1
     orders = (False, True) if manner.orders == "both" else (first,)
@@ -180,7 +179,7 @@ def verdicts(put: Sequence[Put], judge: Judge, constitution: str) -> list[Verdic
 
 
 def _verdict(put: Put, answer: Answered | Skipped, judge: Judge, constitution: str) -> Verdict:
-    a, b = reversed(put.pair.ids) if put.swapped else put.pair.ids
+    a, b = reversed(put.pair.completion_ids) if put.swapped else put.pair.completion_ids
     said: dict[str, object]
     if isinstance(answer, Skipped):
         said = {"skipped": f"{answer.kind}: {answer.detail}"}
@@ -202,7 +201,13 @@ def _verdict(put: Put, answer: Answered | Skipped, judge: Judge, constitution: s
 
 @dataclass(frozen=True)
 class Labeling:
-    """How verdicts become a label: `clamp` bounds each reading; `hard` rounds the average to the better side; `orders` per principle."""
+    """How verdicts become a label.
+
+    Args:
+        clamp: bounds of each reading; None for none.
+        hard: the average is rounded to the better side.
+        orders: as each principle was asked in.
+    """
 
     clamp: tuple[float, float] | None
     hard: bool
@@ -239,12 +244,12 @@ def preference(
         source=source,
         by=heads.judge,
         principle=" + ".join(whole),
-        order="both" if manner.orders == "both" else ("ab" if heads.a == pair.ids[0] else "ba"),
+        order="both" if manner.orders == "both" else ("ab" if heads.a == pair.completion_ids[0] else "ba"),
         meta={
             "judge_version": heads.judge_version,
             "constitution": heads.constitution,
-            "first": pair.ids[0],
-            "second": pair.ids[1],
+            "first": pair.completion_ids[0],
+            "second": pair.completion_ids[1],
             "readings": [_reading(v) for found in whole.values() for v in found],
         },
     )
@@ -253,7 +258,7 @@ def preference(
 def _first_better(verdict: Verdict, pair: Pair, clamp: tuple[float, float] | None) -> float:
     assert verdict.p is not None
     p = verdict.p if clamp is None else min(max(verdict.p, clamp[0]), clamp[1])
-    return p if verdict.a == pair.ids[0] else 1 - p
+    return p if verdict.a == pair.completion_ids[0] else 1 - p
 
 
 def _reading(verdict: Verdict) -> dict[str, object]:

@@ -42,12 +42,13 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     labels = [
         found
         for pair in pairs
-        if (found := preference(pair, said[pair.ids], how, criterion=config.criterion, source=source)) is not None
+        if (found := preference(pair, said[pair.completion_ids], how, criterion=config.criterion, source=source))
+        is not None
     ]
     if not labels:
         raise DataError(f"none of {len(pairs)} pairs has a verdict; see why in {out.path / 'parts'}")
     train, tune = split(labels, config.tune_fraction, seed=derive_seed(seed, "split"))
-    out.write("verdicts", (verdict for pair in pairs for verdict in said[pair.ids]))
+    out.write("verdicts", (verdict for pair in pairs for verdict in said[pair.completion_ids]))
     out.write("train.preferences", train)
     out.write("tune.preferences", tune)
     out.write_json("constitution.json", {"digest": constitution.digest, **constitution.model_dump(mode="json")})
@@ -121,11 +122,11 @@ def _asked(
 ) -> dict[tuple[str, str], list[Verdict]]:
     """Return all verdicts by pair; stops as soon as more are skipped than may be of all."""
     total = len(pairs) * manner.per_pair * (2 if manner.orders == "both" else 1)
-    said: dict[tuple[str, str], list[Verdict]] = {pair.ids: [] for pair in pairs}
+    said: dict[tuple[str, str], list[Verdict]] = {pair.completion_ids: [] for pair in pairs}
     skipped: list[Verdict] = []
     for verdict in stream:
-        ids = (verdict.a, verdict.b) if (verdict.a, verdict.b) in said else (verdict.b, verdict.a)
-        said[ids].append(verdict)
+        shown = (verdict.a, verdict.b) if (verdict.a, verdict.b) in said else (verdict.b, verdict.a)
+        said[shown].append(verdict)
         if verdict.skipped is not None:
             skipped.append(verdict)
             _check_share(skipped, total, max_skipped)

@@ -270,7 +270,7 @@ def test_two_judges_are_one_too_many(tmp_path: Path) -> None:
 def test_identical_answers_are_no_pair(tmp_path: Path) -> None:
     rows = [Completion(id=f"a{j}", prompt_id="a", prompt="?", completion=text, index=j) for j, text in enumerate("xxy")]
     pairs, identical = pairs_of(rows, None, seed=0)
-    assert ([pair.ids for pair in pairs], identical) == ([("a0", "a2"), ("a1", "a2")], 1)
+    assert ([pair.completion_ids for pair in pairs], identical) == ([("a0", "a2"), ("a1", "a2")], 1)
     with pytest.raises(DataError, match="no prompt has two different answers among 2 completions"):
         pairs_of(rows[:2], None, seed=0)
 
