@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from heedful.engines.judge_opening import Opened, open_judge
-from heedful.engines.judging import Labeling, Manner, Pair, preference, prefixes, questions, verdicts
-from heedful.engines.map import map_shards
-from heedful.engines.progress import say, track
-from heedful.errors import ConfigError, DataError, HealthError
+from heedful.engines.judge_opening import open_judge
+from heedful.engines.judging import Labeling, Pair, preference
+from heedful.engines.progress import say
+from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, manner_of, skip_figures
+from heedful.errors import DataError
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.records.constitution import Constitution, constitution_path
+from heedful.records.constitution import constitution_path
 from heedful.records.constitution_checks import load_constitution
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Completion, Preference, Verdict
+from heedful.records.types import Completion, Preference
 
 if TYPE_CHECKING:
     from heedful.stages.ai_feedback import Config
-
-SHARD_PAIRS = 64
 
 
 def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
@@ -34,8 +32,7 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     answers = inputs["samples"].records("completions", Completion)
     pairs, identical = pairs_of(answers, config.pairs_per_prompt, seed=derive_seed(seed, "pairs"))
     with open_judge(config.judge, inputs, out) as opened:
-        stream = _verdicts(pairs, constitution, manner, opened, out)
-        said = _asked(pairs, stream, manner, config.max_skipped)
+        said = ask_all(pairs, constitution, manner, opened, out, limit=SkipLimit("ai_feedback", config.max_skipped))
         figures = opened.figures()
     source = inputs["samples"].digest
     how = Labeling(config.clamped, config.labels == "hard", config.orders)
@@ -67,29 +64,6 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     return out.finish(metrics=metrics)
 
 
-def manner_of(config: Config, constitution: Constitution, seed: int) -> Manner:
-    """Return how pairs are put to the judge.
-
-    Raises:
-        ConfigError: an unknown principle, none with a comparison question, or fewer than each pair is to have.
-    """
-    usable = constitution.usable("comparison", config.principles)
-    if len(usable) < config.principles_per_pair:
-        raise ConfigError(
-            f"ai_feedback.principles_per_pair = {config.principles_per_pair}, but only {len(usable)} principles can be drawn"
-        )
-    judge = config.judge
-    return Manner(
-        principles=usable,
-        per_pair=config.principles_per_pair,
-        orders=config.orders,
-        thinks=judge.thinking,
-        num_examples=judge.num_examples,
-        num_prefixes=judge.num_prefixes,
-        seed=derive_seed(seed, "judging"),
-    )
-
-
 def pairs_of(answers: Sequence[Completion], limit: int | None, *, seed: int) -> tuple[list[Pair], int]:
     """Return the pairs of different answers to each prompt, at most `limit` each, and how many pairs were of identical ones.
 
@@ -115,84 +89,6 @@ def pairs_of(answers: Sequence[Completion], limit: int | None, *, seed: int) -> 
             fix="sample at least two per prompt (sample.num_completions), at a temperature above 0",
         )
     return found, identical
-
-
-def _asked(
-    pairs: Sequence[Pair], stream: Iterator[Verdict], manner: Manner, max_skipped: float
-) -> dict[tuple[str, str], list[Verdict]]:
-    """Return all verdicts by pair; stops as soon as more are skipped than may be of all."""
-    total = len(pairs) * manner.per_pair * (2 if manner.orders == "both" else 1)
-    said: dict[tuple[str, str], list[Verdict]] = {pair.completion_ids: [] for pair in pairs}
-    skipped: list[Verdict] = []
-    for verdict in stream:
-        shown = (verdict.a, verdict.b) if (verdict.a, verdict.b) in said else (verdict.b, verdict.a)
-        said[shown].append(verdict)
-        if verdict.skipped is not None:
-            skipped.append(verdict)
-            _check_share(skipped, total, max_skipped)
-    return said
-
-
-def _verdicts(
-    pairs: Sequence[Pair], constitution: Constitution, manner: Manner, opened: Opened, out: Workspace
-) -> Iterator[Verdict]:
-    """Yield the verdicts on all pairs. A server's answers are kept one by one in its book, a model's shard by shard."""
-    shared = prefixes(constitution, manner)
-
-    def shard(rows: Sequence[Pair]) -> list[Verdict]:
-        put = [one for pair in rows for one in questions(pair, manner, shared)]
-        return verdicts(put, opened.judge, constitution.digest)
-
-    if not opened.remembers:
-        yield from map_shards(pairs, shard, Verdict, out, name="verdicts", shard_rows=SHARD_PAIRS)
-        return
-    for start in track(range(0, len(pairs), SHARD_PAIRS), "verdicts"):
-        yield from shard(pairs[start : start + SHARD_PAIRS])
-
-
-def _check_share(skipped: Sequence[Verdict], total: int, max_skipped: float) -> None:
-    if len(skipped) <= max_skipped * total:
-        return
-    kinds = ", ".join(f"{count} {kind}" for kind, count in _kinds(skipped).most_common())
-    last = skipped[-1]
-    raise HealthError(
-        f"{len(skipped)} of {total} questions were skipped ({kinds}), more than ai_feedback.max_skipped = {max_skipped:g} allows; "
-        f"the last: task '{last.task_id}', principle '{last.principle}': {last.skipped}"
-    )
-
-
-def _kinds(said: Sequence[Verdict]) -> Counter[str]:
-    return Counter(verdict.skipped.partition(":")[0] for verdict in said if verdict.skipped is not None)
-
-
-def skip_figures(said: Sequence[Verdict]) -> dict[str, JsonValue]:
-    """Return how many questions were asked, and the share and kinds of those that were skipped."""
-    kinds = _kinds(said)
-    return {
-        "questions": len(said),
-        "skipped": sum(kinds.values()),
-        "skipped_share": sum(kinds.values()) / len(said),
-        "skips": dict(kinds),
-    }
-
-
-def bias_figures(said: Sequence[Verdict]) -> dict[str, JsonValue]:
-    """Return the judge's bias of position: mean P(A), and the share of pairs whose better side changes when they are swapped.
-
-    An even verdict (p = 0.5) changes with nothing.
-    """
-    read = [verdict for verdict in said if verdict.p is not None]
-    if not read:
-        return {}
-    by_pair: dict[tuple[str, frozenset[str]], list[Verdict]] = defaultdict(list)
-    for verdict in read:
-        by_pair[verdict.principle, frozenset((verdict.a, verdict.b))].append(verdict)
-    swapped = [found for found in by_pair.values() if len(found) == 2]
-    flips = sum((one.p - 0.5) * (other.p - 0.5) > 0 for one, other in swapped)  # type: ignore[operator]
-    return {
-        "mean_p_first": sum(verdict.p for verdict in read) / len(read),  # type: ignore[misc]
-        "flip_share": flips / len(swapped) if swapped else None,
-    }
 
 
 def split(labels: Sequence[Preference], fraction: float, *, seed: int) -> tuple[list[Preference], list[Preference]]:

@@ -10,6 +10,7 @@ STAGES = {
     "consensus": "heedful.stages.consensus",
     "ai_feedback": "heedful.stages.ai_feedback",
     "reward": "heedful.stages.reward",
+    "compare": "heedful.stages.compare",
     "align": "heedful.stages.align",
     "evaluate": "heedful.stages.evaluate",
     "report": "heedful.stages.report",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from heedful.apps.verbs import load_verb, parse_settings
-from heedful.engines.labeling import SHARD_PAIRS, bias_figures, pairs_of, split
+from heedful.engines.labeling import pairs_of, split
+from heedful.engines.questioning import SHARD_PAIRS, bias_figures
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Preference, Verdict
