@@ -29,7 +29,13 @@ Answer = Answered | Skipped
 
 @dataclass(frozen=True)
 class _Row:
-    """One question as tokens: `tokens` up to where the options part, the two tokens there, and its place among the questions."""
+    """One question with its worked examples.
+
+    Args:
+        place: among the questions.
+        tokens: up to where the options part.
+        choices: the two tokens there.
+    """
 
     place: int
     tokens: list[int]
@@ -62,17 +68,14 @@ class LocalJudge:
     @torch.no_grad()
     def _choose(self, asked: Sequence[Asked], thoughts: Sequence[str | Skipped | None]) -> list[Answer]:
         answers: list[Answer | None] = [one if isinstance(one, Skipped) else None for one in thoughts]
-        for prefix, places in _by_prefix(asked, answers).items():
-            head = self._policy.renderer.without_limit().prompt_ids(prefix) if not self._encodes else []
+        for places in _by_prefix(asked, answers).values():
             rows = []
             for place in places:
-                thought = thoughts[place]
-                said = asked[place].text if thought is None else f"{asked[place].text} {thought}{THEREFORE}"
-                row = self._row(place, prefix + said if self._encodes else said)
-                answers[place] = self._too_long(len(head) + len(row.tokens))
+                row = self._row(place, asked[place], thoughts[place])
+                answers[place] = self._too_long(len(row.tokens))
                 if answers[place] is None:
                     rows.append(row)
-            for row, logits in self._read(head, rows):
+            for row, logits in self._read(rows):
                 a, b = log_softmax(logits.float(), -1)[list(row.choices)].tolist()
                 thought = thoughts[row.place]
                 answers[row.place] = Answered(logprobs=(a, b), thought=thought if isinstance(thought, str) else None)
@@ -82,13 +85,20 @@ class LocalJudge:
     def _encodes(self) -> bool:
         return self._policy.renderer.encoder_decoder
 
-    def _row(self, place: int, text: str) -> _Row:
+    def _row(self, place: int, asked: Asked, thought: str | Skipped | None) -> _Row:
         """Cut a question where its options part; an encoder's options stand in the decoder, alike for all questions."""
         tokenizer = self._policy.renderer.tokenizer
+        text = asked.prefix + asked.text + ("" if thought is None else f" {thought}{THEREFORE}")
         if self._encodes:
             return _Row(place, [*plain_tokens(tokenizer, text), tokenizer.eos_token_id], self._decoder_choice()[1])
-        one, other = (plain_tokens(tokenizer, text + option) for option in ANSWERS)
+        one, other = (self._opened(text + option) for option in ANSWERS)
         return _Row(place, *_parted(one, other))
+
+    def _opened(self, text: str) -> list[int]:
+        """Return a text's tokens, whole: cut at a blank, some tokenizers write it otherwise. BOS first where the family has one."""
+        renderer = self._policy.renderer
+        opening = [] if self._encodes else renderer.without_limit().prompt_ids("")
+        return [*opening, *plain_tokens(renderer.tokenizer, text)]
 
     def _decoder_choice(self) -> tuple[list[int], tuple[int, int]]:
         one, other = (plain_tokens(self._policy.renderer.tokenizer, option.strip()) for option in ANSWERS)
@@ -100,15 +110,14 @@ class LocalJudge:
             return None
         return Skipped("context", f"{tokens} tokens, the judge's context is {context}")
 
-    def _read(self, head: list[int], rows: list[_Row]) -> Iterator[tuple[_Row, Tensor]]:
+    def _read(self, rows: list[_Row]) -> Iterator[tuple[_Row, Tensor]]:
         """Yield each row with the logits [V] at the place where its options part."""
         ordered = sorted(rows, key=lambda row: len(row.tokens), reverse=True)
         batches = [ordered[i : i + self._rows] for i in range(0, len(ordered), self._rows)]
         if self._encodes:
             forward = self._encoder_forward
         else:
-            longest = len(ordered[0].tokens) if ordered else 0
-            forward = _Continuation(self._policy, head, min(self._rows, len(ordered)), longest).logits
+            forward = _Continuation(self._policy, [row.tokens for row in ordered], self._rows).logits
         for batch in batches:
             with autocast(self._policy.precision, self._policy.device):
                 yield from zip(batch, forward([row.tokens for row in batch]), strict=True)
@@ -126,12 +135,10 @@ class LocalJudge:
     def _thoughts(self, asked: Sequence[Asked]) -> list[str | Skipped | None]:
         """Return a thought per question that asks for one; sampled at the policy's temperature by the question's seed."""
         thoughts: list[str | Skipped | None] = [None] * len(asked)
-        renderer, places, rows = self._policy.renderer, [], []
+        places, rows = [], []
         for place, one in enumerate(asked):
             if one.thinks:
-                head = [] if self._encodes else renderer.without_limit().prompt_ids(one.prefix)
-                text = one.prefix + one.text if self._encodes else one.text
-                tokens = [*head, *plain_tokens(renderer.tokenizer, text)]
+                tokens = self._opened(one.prefix + one.text)
                 thoughts[place] = self._too_long(len(tokens) + self._thought_tokens)
                 if thoughts[place] is None:
                     places.append(place)
@@ -141,46 +148,46 @@ class LocalJudge:
             seeds = [asked[place].seed for place in places]
             drawn = sample(self._policy, packed, seeds, max_new_tokens=self._thought_tokens, batch_rows=self._rows)
             for i, place in enumerate(places):
-                text = renderer.completion_text(drawn.actions[i][drawn.mask[i]].tolist())
+                text = self._policy.renderer.completion_text(drawn.actions[i][drawn.mask[i]].tolist())
                 thoughts[place] = _ended(text, bool(drawn.truncated[i]))
         return thoughts
 
 
 class _Continuation:
-    """Reads rows that all go on from one beginning, whose keys and values are kept.
+    """Reads rows that begin alike: the keys and values of that beginning are computed once and kept.
 
     Args:
-        head: tokens of the beginning; may be empty.
-        rows: of a batch, at most.
-        longest: tokens of a row, at most.
+        rows: all rows, as tokens.
+        together: rows of a batch, at most.
     """
 
-    def __init__(self, policy: LanguagePolicy, head: list[int], rows: int, longest: int) -> None:
+    def __init__(self, policy: LanguagePolicy, rows: list[list[int]], together: int) -> None:
         self._policy = policy
-        self._head = head
-        self._cache: RunningCache | None = None
-        cache = RunningCache(policy.bare, rows=rows, capacity=len(head) + longest)
-        if head and rows and cache.buffered:
-            cache.open_part(0, len(head))
+        self._shared = 0
+        head = _beginning(rows)
+        if not head:
+            return
+        longest = max(map(len, rows))
+        self._cache = RunningCache(policy.bare, rows=min(together, len(rows)), capacity=longest)
+        if self._cache.buffered:
+            self._shared = len(head)
+            self._cache.open_part(0, len(head))
             tokens = torch.tensor([head], device=policy.device)
             with autocast(policy.precision, policy.device):
-                policy.bare(input_ids=tokens, **cache.arguments, logits_to_keep=1)
-            cache.share_first(len(head))
-            self._cache = cache
+                policy.bare(input_ids=tokens, **self._cache.arguments, logits_to_keep=1)
+            self._cache.share_first(len(head))
 
     def logits(self, rows: list[list[int]]) -> Tensor:
         """Return the logits [B, V] behind the last token of each row."""
-        device = self._policy.device
-        if self._cache is None:
-            rows = [self._head + row for row in rows]
-        shared = len(self._head) if self._cache is not None else 0
+        device, shared = self._policy.device, self._shared
+        rows = [row[shared:] for row in rows]
         width = max(map(len, rows))
         gaps = torch.tensor([width - len(row) for row in rows], device=device)
         places = torch.arange(width, device=device)
         real = places >= gaps[:, None]
         tokens = torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
         kept: dict[str, Any] = {"use_cache": False}
-        if self._cache is not None:
+        if shared:
             self._cache.rewind(shared, len(rows))
             kept = self._cache.arguments
         ahead = torch.ones(len(rows), shared, dtype=torch.bool, device=device)
@@ -192,6 +199,14 @@ class _Continuation:
             logits_to_keep=1,
         )
         return out.logits[:, -1]  # type: ignore[no-any-return]
+
+
+def _beginning(rows: list[list[int]]) -> list[int]:
+    """Return what all rows begin with; each keeps one token at least behind it."""
+    if not rows:
+        return []
+    first, last, room = min(rows), max(rows), min(map(len, rows)) - 1
+    return first[: next((i for i in range(room) if first[i] != last[i]), room)]
 
 
 def _parted(one: list[int], other: list[int]) -> tuple[list[int], tuple[int, int]]:

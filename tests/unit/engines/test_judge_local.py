@@ -38,8 +38,7 @@ def plainly(judge: LocalJudge, one: Asked, option: str) -> float:
         written = [model.config.decoder_start_token_id, *plain_tokens(tokenizer, option.strip())]
         logits = model(input_ids=read, decoder_input_ids=torch.tensor([written])).logits[0]
     else:
-        head = policy.renderer.without_limit().prompt_ids(one.prefix)
-        written = [*head, *plain_tokens(tokenizer, one.text + option)]
+        written = [*policy.renderer.prompt_ids(""), *plain_tokens(tokenizer, one.prefix + one.text + option)]
         logits = model(input_ids=torch.tensor([written])).logits[0]
     # over bytes an option is " (A)": its letter is the last but one token, read from the place before
     return float(logits[-3].log_softmax(-1)[written[-2]])

@@ -1,0 +1,74 @@
+"""make bench-constitution: judging by principles. Parts: speed.
+
+    python benchmarks/constitution/run.py [--only speed] [--model DIR] [--comparisons 1000]
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `speed` reads real pairs under HEED_DATA
+and a model folder, `--model` or HEED_JUDGE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from benchmarks.constitution import speed  # noqa: E402
+from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+
+COMMAND = "make bench-constitution ARGS='--only {}'"
+SHARED = HERE.parents[2] / "shared"
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Measure what is asked for, part by part; each part's rows are written as soon as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--comparisons", type=int, default=1000)
+    parser.add_argument(
+        "--model", type=Path, default=Path(os.environ.get("HEED_JUDGE", SHARED / "models" / "base-14m"))
+    )
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEED_DATA", SHARED / "data")))
+    args = parser.parse_args()
+    for name in args.only:
+        found = PARTS[name](args)
+        write_part(HERE / "results.json", name, found)
+        for one in found:
+            print(
+                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
+                flush=True,
+            )
+
+
+def fast(args: argparse.Namespace) -> Rows:
+    """Return how many times as fast the local judge is as one plain forward per option, and that both say the same."""
+    found = speed.race(args.model, args.data, args.comparisons)
+    value, low, high = speed.ratio(found["seconds"])
+    n, command = args.comparisons, COMMAND.format("speed")
+    rate = n / sum(found["seconds"]["ours"])
+    return [
+        row(
+            "ratio to one plain forward per option, both orders", value, low, high, "times as fast", ">= 3", n, command
+        ),
+        row("comparisons in both orders", rate, None, None, "per second", NO_TARGET, n, command),
+        row(
+            "probabilities apart at most",
+            found["apart"],
+            None,
+            None,
+            "probability",
+            NO_TARGET,
+            found["questions"],
+            command,
+        ),
+    ]
+
+
+PARTS = {"speed": fast}
+
+if __name__ == "__main__":
+    main()
