@@ -20,8 +20,8 @@ from heedful.records.constitution import SHIPPED, read_constitution
 from heedful.records.formats import from_hh
 from heedful.records.layouts import ANSWERS
 
-BLOCK = 25
-"""Comparisons per turn of a side."""
+BLOCK = 64
+"""Comparisons per turn of a side: as many as the stage gives to its judge at once."""
 SEED = 11
 RESAMPLES = 2000
 
