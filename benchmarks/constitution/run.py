@@ -5,7 +5,27 @@ A part that is asked for is measured anew, one that is not keeps its rows in `re
 and a model folder, `--model` or HEED_JUDGE.
 """
 
-Measure what is asked for, part by part; each part's rows are written as soon as it is done."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from benchmarks.constitution import speed  # noqa: E402
+from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+
+COMMAND = "make bench-constitution ARGS='--only {}'"
+SHARED = HERE.parents[2] / "shared"
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Measure what is asked for, part by part; each part's rows are written as soon as it is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--comparisons", type=int, default=1000)
