@@ -1,8 +1,8 @@
 """make bench-constitution: judging by principles. Parts: speed.
 
     python benchmarks/constitution/run.py [--only speed] [--model DIR] [--comparisons 1000]
-A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `speed` reads real pairs under HEED_DATA
-and a model folder, `--model` or HEED_JUDGE.
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `speed` reads real pairs under
+HEED_DATA and a model folder, `--model` or HEED_JUDGE.
 """
 
 from __future__ import annotations

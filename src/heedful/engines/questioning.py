@@ -162,7 +162,5 @@ def bias_figures(said: Sequence[Verdict]) -> dict[str, JsonValue]:
         by_pair[verdict.principle, frozenset((verdict.a, verdict.b))].append(verdict)
     swapped = [found for found in by_pair.values() if len(found) == 2]
     flips = sum((one.p - 0.5) * (other.p - 0.5) > 0 for one, other in swapped)  # type: ignore[operator]
-    return {
-        "mean_p_first": sum(verdict.p for verdict in read) / len(read),  # type: ignore[misc]
-        "flip_share": flips / len(swapped) if swapped else None,
-    }
+    mean = sum(verdict.p for verdict in read) / len(read)  # type: ignore[misc]
+    return {"mean_p_first": mean, **({"flip_share": flips / len(swapped)} if swapped else {})}
