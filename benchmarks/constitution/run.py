@@ -1,8 +1,8 @@
-"""make bench-constitution: judging by principles. Parts: speed.
+"""make bench-constitution: judging by principles. Parts: speed, refusals.
 
-    python benchmarks/constitution/run.py [--only speed] [--model DIR] [--comparisons 1000]
-A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `speed` reads real pairs under
-HEED_DATA and a model folder, `--model` or HEED_JUDGE.
+    python benchmarks/constitution/run.py [--only speed refusals] [--model DIR] [--comparisons 1000]
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. Both read real data under
+HEED_DATA; `speed` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its confusion matrices to `refusals.md`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.constitution import speed  # noqa: E402
+from benchmarks.constitution import refusals, speed  # noqa: E402
 from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
 
 COMMAND = "make bench-constitution ARGS='--only {}'"
@@ -68,7 +68,28 @@ def fast(args: argparse.Namespace) -> Rows:
     ]
 
 
-PARTS = {"speed": fast}
+def refused(args: argparse.Namespace) -> Rows:
+    """Return the detector's accuracy on each family left out, and on all; the bar is the two people's agreement - 4 points."""
+    answers, command = refusals.rows(args.data), COMMAND.format("refusals")
+    found, page = [], ["# Refusals: people and the detector, on model families it has not learned from\n"]
+    for title, families in (
+        ("Llama 2 as one family", refusals.FAMILIES),
+        ("Mistral as one family too", refusals.STRICT),
+    ):
+        said = refusals.left_out(answers, families)
+        for family in ("all", *dict.fromkeys(families.values())):
+            places = [i for i, row in enumerate(answers) if family in ("all", families[row.file])]
+            part = [answers[i] for i in places]
+            right = refusals.accuracy(part, [said[i] for i in places])
+            bar = f">= {refusals.agreement(part) - 0.04:.4f}" if family == "all" else NO_TARGET
+            name = f"full refusal or not, {title}, left out: {family}"
+            found.append(row(name, right.value, right.low, right.high, "accuracy", bar, len(part), command))
+        page += [f"## {title}\n", refusals.confusion(answers, said) + "\n"]
+    (HERE / "refusals.md").write_text("\n".join(page), encoding="utf-8")
+    return found
+
+
+PARTS = {"speed": fast, "refusals": refused}
 
 if __name__ == "__main__":
     main()
