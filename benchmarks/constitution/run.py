@@ -48,7 +48,7 @@ def fast(args: argparse.Namespace) -> Rows:
     """Return how many times as fast the local judge is as one plain forward per option, and that both say the same."""
     found = speed.race(args.model, args.data, args.comparisons)
     value, low, high = speed.ratio(found["seconds"])
-    n, command = args.comparisons, COMMAND.format("speed")
+    n, command = args.comparisons, COMMAND.format(f"speed --comparisons {n}")
     rate = n / sum(found["seconds"]["ours"])
     return [
         row(

@@ -81,9 +81,12 @@ def race(model: Path, data: Path, comparisons: int) -> dict[str, Any]:
     return {"seconds": seconds, "apart": apart, "questions": len(put)}
 
 
-def ratio(seconds: dict[str, list[float]]) -> tuple[float, float, float]:
-    """Return how many times as fast ours is, with the interval over resampled blocks."""
+def ratio(seconds: dict[str, list[float]]) -> tuple[float, float | None, float | None]:
+    """Return how many times as fast ours is, with the interval over resampled blocks, where there are several."""
     ours, plain = np.array(seconds["ours"]), np.array(seconds["plain"])
+    value = float(plain.sum() / ours.sum())
+    if len(ours) < 2:
+        return value, None, None
     draws = np.random.default_rng(SEED).integers(0, len(ours), (RESAMPLES, len(ours)))
     low, high = np.quantile(plain[draws].sum(1) / ours[draws].sum(1), [0.025, 0.975])
-    return float(plain.sum() / ours.sum()), float(low), float(high)
+    return value, float(low), float(high)
