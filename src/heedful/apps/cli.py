@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from heedful.apps.commands_backup import backup, restore
+from heedful.apps.commands_constitution import constitution_app
 from heedful.apps.commands_label import label_app
 from heedful.apps.commands_look import doctor, gc, show, stages
 from heedful.apps.commands_model import export, push, serve_reward, try_
@@ -30,6 +31,7 @@ app.command("run", rich_help_panel=RECIPES)(run)
 app.command("init", rich_help_panel=RECIPES)(init)
 app.command("report", rich_help_panel=RECIPES)(report)
 app.add_typer(label_app, name="label", rich_help_panel=PEOPLE)
+app.add_typer(constitution_app, name="constitution", rich_help_panel=RECIPES)
 app.command("backup", rich_help_panel=PEOPLE)(backup)
 app.command("restore", rich_help_panel=PEOPLE)(restore)
 app.command("try", rich_help_panel=MODELS)(try_)

@@ -78,6 +78,17 @@ class BufferedLayer(DynamicLayer):  # type: ignore[misc]
         self._rows = rows
         self._show()
 
+    def share_first(self, width: int) -> None:
+        """Give all rows the first row's columns up to `width`, and go on behind them."""
+        for buffer in self._buffers or ():
+            buffer[1:, :, :width] = buffer[:1, :, :width]
+        self.close_parts(width)
+
+    def rewind(self, width: int, rows: int) -> None:
+        """Go back to the columns up to `width` of the first `rows`; what stood behind is written over."""
+        self._filled, self._rows = width, rows
+        self._show()
+
     def _allocate(self, states: Tensor) -> Tensor:
         # Zeros, because a column left of a short prompt is read with the weight 0, and 0 * NaN is NaN.
         shape = (self._rows, states.shape[1], self._capacity, states.shape[3])
@@ -128,6 +139,16 @@ class RunningCache:
         """All prompts are written, and end at column `width`."""
         for layer in self._layers:
             layer.close_parts(width)
+
+    def share_first(self, width: int) -> None:
+        """Give all rows the first row's columns up to `width`: a beginning that all of them have. Buffered layers only."""
+        for layer in self._layers:
+            layer.share_first(width)
+
+    def rewind(self, width: int, rows: int) -> None:
+        """Go back to the shared beginning, for the next batch of `rows` rows. Buffered layers only."""
+        for layer in self._layers:
+            layer.rewind(width, rows)
 
     def move_rows(self, sources: Tensor, targets: Tensor, order: Tensor) -> None:
         """Go on with the rows of `order`, which is 0, 1, 2 ... but for `targets`, in whose place stand `sources`."""

@@ -123,6 +123,30 @@ class Preference(Record):
     meta: Meta = {}
 
 
+class Verdict(Record):
+    """What a judge said about two completions in one order by one principle, as it was read; or why there is none (`skipped`)."""
+
+    task_id: str
+    a: str
+    """Id of the completion shown as (A)."""
+    b: str
+    """Id of the completion shown as (B)."""
+    principle: str
+    p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """P(A is better), before any clamping."""
+    logprobs: tuple[float, float] | None = None
+    """Of the two options, in nats, not normalised; None where the judge gave votes."""
+    votes: tuple[int, int] | None = None
+    """How often each option was sampled, where the judge gives no log-probs."""
+    thought: str | None = None
+    skipped: str | None = None
+    """The kind of the skip, and its particulars: "context: 1200 tokens, the judge's context is 1024"."""
+    judge: str
+    judge_version: str
+    constitution: str
+    """Digest of the constitution."""
+
+
 class LabeledText(Record):
     """A completion with a class label: what a classifier learns from. `label` is True for the wanted class."""
 

@@ -15,7 +15,7 @@ from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 3
 INPUTS = {
-    "preferences": InputSpec(stages=("consensus", "data"), required=False),
+    "preferences": InputSpec(stages=("consensus", "data", "ai_feedback"), required=False),
     "labeled": InputSpec(stages=("data", "collect"), required=False),
     "demonstrations": InputSpec(stages=("data",), required=False),
     "start": InputSpec(stages=("reward",), required=False),

@@ -1,0 +1,109 @@
+"""From settings to a judge: a model on this machine, or a server with its book of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from heedful.engines.answer_book import AnswerBook
+from heedful.engines.judge_client import Client, Server, Usage
+from heedful.engines.judge_server import Asking, ServerJudge
+from heedful.engines.judging import Judge
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.paths import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from heedful.stages.judges import JudgeGroup, ServerGroup
+
+BOOK = "answers.jsonl"
+
+
+class Opened:
+    """A judge, and what its answers took.
+
+    Args:
+        judge: answers comparisons.
+        usage: of a server; None for a model on this machine.
+        prices: of a million prompt tokens, and of a million that the judge writes.
+    """
+
+    def __init__(self, judge: Judge, usage: Usage | None = None, prices: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.judge = judge
+        self._usage, self._prices = usage, prices
+
+    @property
+    def remembers(self) -> bool:
+        """True where each answer is on disk as soon as it is given."""
+        return self._usage is not None
+
+    def figures(self) -> dict[str, JsonValue]:
+        """Return requests, tokens and cost of a server; nothing for a model on this machine."""
+        if self._usage is None:
+            return {}
+        cost = self._usage.prompt_tokens * self._prices[0] + self._usage.completion_tokens * self._prices[1]
+        return {
+            "judge_requests": self._usage.requests,
+            "judge_prompt_tokens": self._usage.prompt_tokens,
+            "judge_completion_tokens": self._usage.completion_tokens,
+            "judge_cost": cost / 1e6,
+        }
+
+
+@contextmanager
+def open_judge(group: JudgeGroup, inputs: Mapping[str, Artifact], out: Workspace) -> Iterator[Opened]:
+    """Open the judge of a stage, and close its connections behind it."""
+    if group.server is not None:
+        with _server(group, group.server, out) as opened:
+            yield opened
+    else:
+        yield Opened(_local(group, inputs, out))
+
+
+@contextmanager
+def _server(group: JudgeGroup, settings: ServerGroup, out: Workspace) -> Iterator[Opened]:
+    server = Server(
+        url=settings.url,
+        key=settings.key,
+        timeout=settings.timeout,
+        retries=settings.retries,
+        backoff=settings.backoff,
+        requests_per_minute=settings.requests_per_minute,
+    )
+    asking = Asking(
+        model=settings.model,
+        api=settings.api,
+        top_logprobs=settings.top_logprobs,
+        votes=settings.votes,
+        thought_tokens=group.thought_tokens,
+        concurrency=settings.concurrency,
+    )
+    folder = resolve(settings.cache, out.base) if settings.cache else out.folder("parts")
+    client = Client(server, AnswerBook(folder / BOOK), snapshot=settings.snapshot)
+    try:
+        yield Opened(ServerJudge(client, server, asking), client.usage, (settings.price_in, settings.price_out))
+    finally:
+        client.close()
+
+
+def _local(group: JudgeGroup, inputs: Mapping[str, Artifact], out: Workspace) -> Judge:
+    # torch is needed for a model on this machine only
+    from heedful.engines.judge_local import LocalJudge
+    from heedful.models.folders import resolve_source, source_digest
+    from heedful.models.opening import open_generator
+
+    source: str | Path = resolve_source(group.model, out.base) if group.model else inputs["judge"].path / "model"
+    name = group.model or str(inputs["judge"].stage)
+    version = source_digest(source) if group.model else inputs["judge"].content_digest
+    return LocalJudge(
+        open_generator(source, precision=group.precision),
+        name=name,
+        version=version[:20],
+        batch_rows=group.batch_rows,
+        thought_tokens=group.thought_tokens,
+    )

@@ -1,0 +1,166 @@
+"""Comparisons put to a judge shard by shard: how, what came of them, what was skipped, and the judge's bias of position."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import JsonValue
+
+from heedful.engines.judge_opening import Opened
+from heedful.engines.judging import Manner, Orders, Pair, prefixes, questions, verdicts
+from heedful.engines.map import map_shards
+from heedful.engines.progress import track
+from heedful.errors import ConfigError, HealthError
+from heedful.records.artifacts import Workspace
+from heedful.records.constitution import Constitution
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Verdict
+
+if TYPE_CHECKING:
+    from heedful.stages.judges import JudgeGroup
+
+SHARD_PAIRS = 64
+
+
+class Comparing(Protocol):
+    """The settings that stages with a judge have in common."""
+
+    @property
+    def principles(self) -> tuple[str, ...]:
+        """Names or tags; all where it is empty."""
+        ...
+
+    @property
+    def principles_per_pair(self) -> int:
+        """Different principles per pair."""
+        ...
+
+    @property
+    def orders(self) -> Orders:
+        """Of display."""
+        ...
+
+    @property
+    def judge(self) -> JudgeGroup:
+        """Who judges."""
+        ...
+
+
+@dataclass(frozen=True)
+class SkipLimit:
+    """The share of all questions that may be skipped; `stage` is whose setting `max_skipped` says so."""
+
+    stage: str
+    share: float
+
+    def check(self, skipped: Sequence[Verdict], total: int) -> None:
+        """Raise HealthError where more are skipped already than may be of `total`."""
+        if len(skipped) <= self.share * total:
+            return
+        kinds = ", ".join(f"{count} {kind}" for kind, count in _kinds(skipped).most_common())
+        last = skipped[-1]
+        raise HealthError(
+            f"{len(skipped)} of {total} questions were skipped ({kinds}), more than {self.stage}.max_skipped = {self.share:g} "
+            f"allows; the last: task '{last.task_id}', principle '{last.principle}': {last.skipped}"
+        )
+
+
+def manner_of(config: Comparing, constitution: Constitution, seed: int) -> Manner:
+    """Return how pairs are put to the judge.
+
+    Raises:
+        ConfigError: an unknown principle, none with a comparison question, or fewer than each pair is to have.
+    """
+    usable = constitution.usable("comparison", config.principles)
+    if len(usable) < config.principles_per_pair:
+        raise ConfigError(
+            f"principles_per_pair = {config.principles_per_pair}, but only {len(usable)} principles can be drawn"
+        )
+    judge = config.judge
+    return Manner(
+        principles=usable,
+        per_pair=config.principles_per_pair,
+        orders=config.orders,
+        thinks=judge.thinking,
+        num_examples=judge.num_examples,
+        num_prefixes=judge.num_prefixes,
+        seed=derive_seed(seed, "judging"),
+    )
+
+
+def ask_all(
+    pairs: Sequence[Pair],
+    constitution: Constitution,
+    manner: Manner,
+    opened: Opened,
+    out: Workspace,
+    *,
+    limit: SkipLimit,
+) -> dict[tuple[str, str], list[Verdict]]:
+    """Return all verdicts by the completions of a pair.
+
+    Raises:
+        HealthError: more questions were skipped than `limit` allows, as soon as that is known.
+    """
+    total = len(pairs) * manner.per_pair * (2 if manner.orders == "both" else 1)
+    said: dict[tuple[str, str], list[Verdict]] = {pair.completion_ids: [] for pair in pairs}
+    skipped: list[Verdict] = []
+    for verdict in _verdicts(pairs, constitution, manner, opened, out):
+        shown = (verdict.a, verdict.b) if (verdict.a, verdict.b) in said else (verdict.b, verdict.a)
+        said[shown].append(verdict)
+        if verdict.skipped is not None:
+            skipped.append(verdict)
+            limit.check(skipped, total)
+    return said
+
+
+def _verdicts(
+    pairs: Sequence[Pair], constitution: Constitution, manner: Manner, opened: Opened, out: Workspace
+) -> Iterator[Verdict]:
+    """Yield the verdicts on all pairs. A server's answers are kept one by one in its book, a model's shard by shard."""
+    shared = prefixes(constitution, manner)
+
+    def shard(rows: Sequence[Pair]) -> list[Verdict]:
+        put = [one for pair in rows for one in questions(pair, manner, shared)]
+        return verdicts(put, opened.judge, constitution.digest)
+
+    if not opened.remembers:
+        yield from map_shards(pairs, shard, Verdict, out, name="verdicts", shard_rows=SHARD_PAIRS)
+        return
+    for start in track(range(0, len(pairs), SHARD_PAIRS), "verdicts"):
+        yield from shard(pairs[start : start + SHARD_PAIRS])
+
+
+def _kinds(said: Sequence[Verdict]) -> Counter[str]:
+    return Counter(verdict.skipped.partition(":")[0] for verdict in said if verdict.skipped is not None)
+
+
+def skip_figures(said: Sequence[Verdict]) -> dict[str, JsonValue]:
+    """Return how many questions were asked, and the share and kinds of those that were skipped."""
+    kinds = _kinds(said)
+    return {
+        "questions": len(said),
+        "skipped": sum(kinds.values()),
+        "skipped_share": sum(kinds.values()) / len(said),
+        "skips": dict(kinds),
+    }
+
+
+def bias_figures(said: Sequence[Verdict]) -> dict[str, JsonValue]:
+    """Return the judge's bias of position: mean P(A), and the share of pairs whose better side changes when they are swapped.
+
+    An even verdict (p = 0.5) changes with nothing.
+    """
+    read = [verdict for verdict in said if verdict.p is not None]
+    if not read:
+        return {}
+    by_pair: dict[tuple[str, frozenset[str]], list[Verdict]] = defaultdict(list)
+    for verdict in read:
+        by_pair[verdict.principle, frozenset((verdict.a, verdict.b))].append(verdict)
+    swapped = [found for found in by_pair.values() if len(found) == 2]
+    flips = sum((one.p - 0.5) * (other.p - 0.5) > 0 for one, other in swapped)  # type: ignore[operator]
+    mean = sum(verdict.p for verdict in read) / len(read)  # type: ignore[misc]
+    return {"mean_p_first": mean, **({"flip_share": flips / len(swapped)} if swapped else {})}
