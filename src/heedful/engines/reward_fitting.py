@@ -1,6 +1,6 @@
-"""Fitting a reward model: the backbone is opened, one of three teachers fits it, reference samples set its scale, it is saved.
+"""Fitting a reward model: the backbone is opened, one of its teachers fits it, reference samples set its scale, it is saved.
 
-The teachers are `contrasting` (demonstrations), `pairwise` (preferences) and `classifying` (labeled texts).
+The teachers are `contrasting` (demonstrations), `pairwise` (preferences), `kwise` (rankings) and `classifying` (labeled texts).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import nn
 from heedful.engines.classifying import LabeledTeacher
 from heedful.engines.contrasting import ContrastTeacher
 from heedful.engines.fitting import FitSettings, fit
+from heedful.engines.kwise import RankingTeacher
 from heedful.engines.pairwise import PairTeacher
 from heedful.errors import ConfigError, ModelError
 from heedful.models.adapters import add_lora
@@ -83,7 +84,15 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
         case "contrast":
             return ContrastTeacher(inputs["demonstrations"], seed=seed)
         case "pairwise":
-            return PairTeacher(inputs["preferences"], centering=config.centering, seed=seed)
+            return PairTeacher(inputs["preferences"], centering=config.centering, weigh=config.weigh, seed=seed)
+        case "kwise":
+            return RankingTeacher(
+                inputs["rankings"],
+                inputs.get("preferences"),
+                loss=config.ranking_loss,
+                centering=config.centering,
+                seed=seed,
+            )
         case "classifier":
             return LabeledTeacher(inputs["labeled"], balance=config.balance, seed=seed)
 

@@ -1,4 +1,4 @@
-"""reward: a model that gives a completion one number, from pairs of completions, labeled texts or demonstrations."""
+"""reward: a model that gives a completion one number, from pairs, rankings, labels, ratings or demonstrations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 3
+VERSION = 4
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data"), required=False),
+    "rankings": InputSpec(stages=("consensus", "collect", "data"), required=False),
     "labeled": InputSpec(stages=("data",), required=False),
     "demonstrations": InputSpec(stages=("data",), required=False),
     "start": InputSpec(stages=("reward",), required=False),
@@ -34,7 +35,7 @@ class BackboneGroup(StageConfig):
     of the completion, which learns more from few pairs, or their `sum`, where each part of an answer adds to its worth. An
     encoder-decoder's start state needs no choice."""
     sees_prompt: bool | None = None
-    """False for a judge of the completion alone. Unset: True for `pairwise` and `contrast`, else False."""
+    """False for a judge of the completion alone. Unset: True for `pairwise`, `kwise` and `contrast`, else False."""
     max_tokens: int = Field(default=512, ge=8)
     """Longer texts are cut: a decoder loses the front of the prompt, an encoder the end."""
     freeze_layers: int = Field(default=0, ge=0)
@@ -48,9 +49,10 @@ class BackboneGroup(StageConfig):
 class Config(StageConfig):
     """Settings of `reward`."""
 
-    mode: Literal["pairwise", "classifier", "contrast", "pretrained"] = "pairwise"
-    """`pairwise` learns from the input `preferences`, `classifier` from the input `labeled`. `contrast` learns from the input
-    `demonstrations` which prompt an answer belongs to: a first lesson, from which a `pairwise` model goes on by its input
+    mode: Literal["pairwise", "kwise", "classifier", "contrast", "pretrained"] = "pairwise"
+    """`pairwise` learns from the input `preferences`, `kwise` from the input `rankings` (an input `preferences` beside it says
+    which pairs are held out), `classifier` from the input `labeled`: thumbs up and down are such labels. `contrast` learns from
+    the input `demonstrations` which prompt an answer belongs to: a first lesson, from which a `pairwise` model goes on by its input
     `start`. `pretrained` uses an existing sequence classifier as it is and trains nothing."""
     name: str = ""
     """What figures and report call this model; empty: a `pretrained` classifier's source, else "reward model" or "classifier"."""
@@ -63,11 +65,17 @@ class Config(StageConfig):
     epochs: int = Field(default=1, ge=0)
     """Passes over the training rows."""
     minibatch_rows: int = Field(default=32, ge=1)
-    """Pairs (or texts) per optimizer step; all pairs of one prompt stay together."""
+    """Pairs (or rankings, or texts) per optimizer step; all pairs of one prompt stay together."""
     microbatch_tokens: int = Field(default=8192, ge=1)
     """Tokens per forward at most; changes memory and speed, not the result (beyond rounding)."""
     centering: float = Field(default=0.0, ge=0)
-    """`pairwise`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
+    """`pairwise`, and `all_pairs`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
+    weigh: Literal["pairs", "prompts"] = "pairs"
+    """`pairwise`: `pairs`: every pair weighs the same; `prompts`: all pairs of a prompt together weigh 1, so that each of all
+    pairs of K completions weighs 1 / C(K, 2)."""
+    ranking_loss: Literal["plackett_luce", "all_pairs", "pick_best"] = "plackett_luce"
+    """`kwise`: `plackett_luce`: the whole order, a tie asking for all its orders equally; `all_pairs`: Bradley-Terry on all pairs,
+    each weighing 1 / C(K, 2), ties with p = 1/2; `pick_best`: only which one is best."""
     balance: Literal["class", "source", "none"] = "class"
     """`classifier`: `class`: both classes weigh the same in loss and calibration, however many rows they have; `source`: also
     within each source, so that where a text comes from says nothing about its class; `none`: every row weighs the same."""
@@ -97,10 +105,10 @@ class Config(StageConfig):
     def sees_prompt(self) -> bool:
         """Does the model read the prompt too."""
         asked = self.backbone.sees_prompt
-        return self.mode in ("pairwise", "contrast") if asked is None else asked
+        return self.mode in ("pairwise", "kwise", "contrast") if asked is None else asked
 
 
-LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "classifier": "labeled"}
+LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "kwise": "rankings", "classifier": "labeled"}
 """The input that each mode learns from."""
 
 
