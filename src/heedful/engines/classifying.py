@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from heedful.engines.fitting import Fit, Unit
+from heedful.engines.selecting import check_groups
 from heedful.errors import DataError
 from heedful.models.reward import RewardModel
 from heedful.numerics.statistics import clustered_auc, expected_calibration_error, fit_temperature, roc_auc
@@ -43,7 +44,7 @@ class LabeledTeacher:
             _check_classes(split, self._splits[split])
         if balance == "source":
             _check_sources(self._splits["train"])
-        _check_groups(self._splits)
+        check_groups(self._splits, "labeled")
 
     def job(self, model: RewardModel) -> Fit:
         """Return what the fitting loop needs."""
@@ -69,6 +70,10 @@ class LabeledTeacher:
         weights = row_weights(tune, self._balance)
         temperature = fit_temperature(_log_odds(model, tune), _labels(tune), weights=weights)
         return RewardModel(model.backbone, model.heads, replace(model.scale, temperature=temperature))
+
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Nothing is fitted after the scale."""
+        return model
 
     def judge(self, model: RewardModel) -> dict[str, Any]:
         """Return AUC over all held-out rows with its interval, AUC per source, and calibration error before and after.
@@ -142,17 +147,6 @@ def _check_sources(rows: Sequence[LabeledText]) -> None:
                 field="label",
                 fix="balance = 'source' needs both classes in each source; with balance = 'class' sources may have one",
             )
-
-
-def _check_groups(splits: dict[str, list[LabeledText]]) -> None:
-    seen: dict[str, str] = {}
-    for split, rows in splits.items():
-        for row in rows:
-            if row.group is not None and seen.setdefault(row.group, split) != split:
-                raise DataError(
-                    f"group {row.group!r} is in {seen[row.group]}.labeled and in {split}.labeled",
-                    fix="keep the rows of a group on one side of the split",
-                )
 
 
 def _labels(rows: Sequence[LabeledText]) -> list[bool]:

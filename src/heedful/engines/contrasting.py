@@ -90,6 +90,10 @@ class ContrastTeacher:
         """Nothing is fitted after the weights."""
         return model
 
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Nothing is fitted after the scale."""
+        return model
+
     def judge(self, model: RewardModel) -> dict[str, Any]:
         """Return the share of held-out pairs that it wins, `accuracy`."""
         figures: dict[str, Any] = {"pairs": len(self._train)}

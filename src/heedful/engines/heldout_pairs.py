@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heedful.engines.pair_calibration import FEWEST_PAIRS, calibration_figures, pair_temperature, vote_shares
 from heedful.errors import DataError
+from heedful.models.reward import RewardModel
 from heedful.models.roles import Scorer
 from heedful.numerics.statistics import clustered_mean
 from heedful.records.artifacts import Artifact
@@ -67,20 +69,30 @@ class HeldoutPairs:
         right = self._right(*self._scores(model))
         return {"heldout_accuracy": float(right.mean())} if len(right) else {}
 
-    def judge(self, model: Scorer) -> dict[str, Any]:
-        """Return held-out `accuracy` and that of the rule "the longer (or the shorter) wins"; ties left out."""
+    def tempered(self, model: RewardModel) -> RewardModel:
+        """Return the model with the temperature that makes the votes on these pairs most likely."""
+        chosen, rejected = self._scores(model)
+        if len(chosen) < FEWEST_PAIRS:
+            return model
+        return model.tempered(pair_temperature(chosen - rejected, vote_shares(self._rows)))
+
+    def judge(self, model: RewardModel) -> dict[str, Any]:
+        """Return held-out `accuracy`, that of the rule "the longer (or the shorter) wins" (ties left out), and how well the
+        model knows how sure it may be."""
         clusters = [row.task_id for row in self._rows if row.p != TIE]
         if not clusters:
             return {}
+        chosen, rejected = self._scores(model)
         lengths = [np.array([len(getattr(row, side)) for row in self._rows], float) for side in ("chosen", "rejected")]
         measured = {
-            "accuracy": self._right(*self._scores(model)),
+            "accuracy": self._right(chosen, rejected),
             "accuracy_length_only": self._right(self._longer * lengths[0], self._longer * lengths[1]),
         }
-        return {
+        figures: dict[str, Any] = {
             name: asdict(clustered_mean(right, clusters, seed=derive_seed(self._seed, STAGE, name)))
             for name, right in measured.items()
         }
+        return figures | calibration_figures(chosen - rejected, model.scale.gain, self._rows, seed=self._seed)
 
     def scored(self, model: Scorer) -> Iterator[Record]:
         """Yield the pairs with both scores in `meta`."""

@@ -90,6 +90,10 @@ class RankingTeacher:
         """Nothing is fitted after the weights."""
         return model
 
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Return the model with the temperature that makes the held-out votes most likely."""
+        return self._heldout.tempered(model)
+
     def judge(self, model: RewardModel) -> dict[str, Any]:
         """Return the number of rankings and tasks learnt from, and what `HeldoutPairs` measures."""
         figures: dict[str, Any] = {"rankings": len(self._train), "tasks": len({row.task_id for row in self._train})}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, longer_wins, read_pairs
+from heedful.engines.heldout_pairs import TIE, HeldoutPairs, longer_wins, read_pairs
 from heedful.models.backbones import Text
 from heedful.models.reward import RewardModel
 from heedful.numerics.preference_losses import bradley_terry
@@ -21,6 +21,7 @@ from heedful.records.types import Preference, Record
 
 STAGE = "reward"
 Weigh = Literal["pairs", "prompts"]
+Targets = Literal["soft", "hard", "margin"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,21 @@ class Task:
         pairs = len(self.p)
         weight = self.weight * pairs
         return Unit(self.name, max(map(len, self.texts)), weight=weight, texts=len(self.texts), rows=pairs)
+
+
+def aimed(row: Preference, targets: Targets, margin_scale: float) -> Preference:
+    """Return the pair as it is to be learnt: what its share of votes p becomes.
+
+        soft     p stays the target
+        hard     the target is 1; of a tie 1/2
+        margin   as hard, and the score of chosen is to lead by margin_scale (2 p - 1), in reward units
+
+    Source: margins that grow with how clear the preference is: Touvron et al. 2023, arXiv:2307.09288, section 3.2.2.
+    """
+    if targets == "soft" or row.p == TIE:
+        return row
+    margin = margin_scale * (2 * row.p - 1) if targets == "margin" else row.margin
+    return row.model_copy(update={"p": 1.0, "margin": margin})
 
 
 def tasks(rows: Sequence[Preference], model: RewardModel, *, weigh: Weigh = "pairs") -> list[Task]:
@@ -82,12 +98,23 @@ class PairTeacher:
         weigh: "pairs": every pair weighs 1; "prompts": all pairs of a prompt together weigh 1, so each of all pairs of K
             completions 1 / C(K, 2).
 
+        targets, margin_scale: see `aimed`.
+
     Raises:
         DataError: both answers of a pair are the same text.
     """
 
-    def __init__(self, source: Artifact, *, centering: float, weigh: Weigh, seed: int) -> None:
-        self._train = read_pairs(source, "train")
+    def __init__(
+        self,
+        source: Artifact,
+        *,
+        centering: float,
+        seed: int,
+        weigh: Weigh = "pairs",
+        targets: Targets = "soft",
+        margin_scale: float = 1.0,
+    ) -> None:
+        self._train = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
         self._heldout = HeldoutPairs(read_pairs(source, "tune"), longer=longer_wins(self._train), seed=seed)
         self._centering = centering
         self._weigh: Weigh = weigh
@@ -105,6 +132,10 @@ class PairTeacher:
     def finished(self, model: RewardModel) -> RewardModel:
         """Nothing is fitted after the weights."""
         return model
+
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Return the model with the temperature that makes the held-out votes most likely."""
+        return self._heldout.tempered(model)
 
     def judge(self, model: RewardModel) -> dict[str, Any]:
         """Return the number of pairs and tasks learnt from, and what `HeldoutPairs` measures."""

@@ -1,6 +1,7 @@
 """Fitting a reward model: the backbone is opened, one of its teachers fits it, reference samples set its scale, it is saved.
 
-The teachers are `contrasting` (demonstrations), `pairwise` (preferences), `kwise` (rankings) and `classifying` (labeled texts).
+The teachers are `contrasting` (demonstrations), `pairwise` (preferences), `kwise` (rankings),
+`classifying` (labeled texts) and `rating` (rated texts).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from heedful.engines.contrasting import ContrastTeacher
 from heedful.engines.fitting import FitSettings, fit
 from heedful.engines.kwise import RankingTeacher
 from heedful.engines.pairwise import PairTeacher
+from heedful.engines.rating import RatingTeacher
 from heedful.errors import ConfigError, ModelError
 from heedful.models.adapters import add_lora
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
@@ -45,6 +47,10 @@ class Teacher(Protocol):
         """Return the model after what is fitted last, such as a temperature."""
         ...
 
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Return the model after what is fitted to its final scores, such as the temperature of pairs."""
+        ...
+
     def judge(self, model: RewardModel) -> Metrics:
         """Return the model's figures on rows it was not trained on."""
         ...
@@ -73,7 +79,7 @@ def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *
     merge()
     model = teacher.finished(model)
     metrics = {f"{name}_before": value for name, value in history[0].items()} if history else {}
-    model = _calibrated(model, inputs)
+    model = teacher.settled(_calibrated(model, inputs))
     out.write("tune_scores", teacher.scored(model))
     return _finish(config, model, metrics | teacher.judge(model), out)
 
@@ -84,7 +90,14 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
         case "contrast":
             return ContrastTeacher(inputs["demonstrations"], seed=seed)
         case "pairwise":
-            return PairTeacher(inputs["preferences"], centering=config.centering, weigh=config.weigh, seed=seed)
+            return PairTeacher(
+                inputs["preferences"],
+                centering=config.centering,
+                weigh=config.weigh,
+                targets=config.targets,
+                margin_scale=config.margin_scale,
+                seed=seed,
+            )
         case "kwise":
             return RankingTeacher(
                 inputs["rankings"],
@@ -93,6 +106,8 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
                 centering=config.centering,
                 seed=seed,
             )
+        case "rating":
+            return RatingTeacher(inputs["ratings"], better=config.better, seed=seed)
         case "classifier":
             return LabeledTeacher(inputs["labeled"], balance=config.balance, seed=seed)
 

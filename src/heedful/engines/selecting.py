@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from heedful.errors import ConfigError, DataError
 from heedful.models.prompts import Renderer
 from heedful.records.artifacts import Artifact
-from heedful.records.types import PromptRecord
+from heedful.records.types import LabeledText, PromptRecord, RatedText
 
 
 def chosen_prompts(
@@ -46,3 +46,19 @@ def check_prompts(
             line = next(line for line, row in enumerate(rows, start=1) if row.id == prompt.id)
             path = source.file(f"{name}.jsonl")
             raise DataError(f"id '{prompt.id}': {error}", path=path, line=line) from None
+
+
+def check_groups(splits: Mapping[str, Sequence[LabeledText | RatedText]], kind: str) -> None:
+    """Refuse a group whose rows are on both sides of a split.
+
+    Raises:
+        DataError: names the group and both files.
+    """
+    seen: dict[str, str] = {}
+    for split, rows in splits.items():
+        for row in rows:
+            if row.group is not None and seen.setdefault(row.group, split) != split:
+                raise DataError(
+                    f"group {row.group!r} is in {seen[row.group]}.{kind} and in {split}.{kind}",
+                    fix="keep the rows of a group on one side of the split",
+                )

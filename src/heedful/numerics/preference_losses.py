@@ -1,5 +1,4 @@
-"""What a reward model learns from pairs and rankings: the losses of Bradley-Terry, Plackett-Luce and pick-best, and the share of
-pairs it has in order."""
+"""What a reward model learns from pairs, rankings and ratings: the losses, and the share of pairs it has in order."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -124,6 +123,27 @@ def all_pairs(scores: Float[Tensor, " K"], levels: Sequence[int], *, centering: 
     first, second = map(list, zip(*combinations(range(len(levels)), 2), strict=True))
     p = [_target(levels[i], levels[j]) for i, j in zip(first, second, strict=True)]
     return bradley_terry(scores[first], scores[second], p=scores.new_tensor(p), centering=centering)
+
+
+def squared_error(
+    scores: Float[Tensor, " N"],
+    ratings: Float[Tensor, " N"],
+    *,
+    weight: Float[Tensor, " N"] | None = None,
+    normalizer: float | None = None,
+) -> Float[Tensor, ""]:
+    """Return the mean of (score - rating)^2.
+
+    Args:
+        scores: predicted.
+        ratings: given, in the same units.
+        weight, normalizer: as in `bradley_terry`.
+
+    Raises:
+        ShapeError: when shapes disagree.
+    """
+    require_same_shape(scores=scores, ratings=ratings, **({} if weight is None else {"weight": weight}))
+    return _weighted_mean((at_least_fp32(scores) - ratings).square(), weight, normalizer)
 
 
 def preference_accuracy(

@@ -18,6 +18,7 @@ INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data"), required=False),
     "rankings": InputSpec(stages=("consensus", "collect", "data"), required=False),
     "labeled": InputSpec(stages=("data",), required=False),
+    "ratings": InputSpec(stages=("data",), required=False),
     "demonstrations": InputSpec(stages=("data",), required=False),
     "start": InputSpec(stages=("reward",), required=False),
     "policy": InputSpec(stages=("sft", "align"), required=False),
@@ -49,11 +50,12 @@ class BackboneGroup(StageConfig):
 class Config(StageConfig):
     """Settings of `reward`."""
 
-    mode: Literal["pairwise", "kwise", "classifier", "contrast", "pretrained"] = "pairwise"
+    mode: Literal["pairwise", "kwise", "classifier", "rating", "contrast", "pretrained"] = "pairwise"
     """`pairwise` learns from the input `preferences`, `kwise` from the input `rankings` (an input `preferences` beside it says
-    which pairs are held out), `classifier` from the input `labeled`: thumbs up and down are such labels. `contrast` learns from
-    the input `demonstrations` which prompt an answer belongs to: a first lesson, from which a `pairwise` model goes on by its input
-    `start`. `pretrained` uses an existing sequence classifier as it is and trains nothing."""
+    which pairs are held out), `classifier` from the input `labeled` (thumbs up and down are such labels), `rating` from the
+    numbers of the input `ratings`, by a squared loss. `contrast` learns from the input `demonstrations` which prompt an answer
+    belongs to: a first lesson, from which a `pairwise` model goes on by its input `start`. `pretrained` uses an existing
+    sequence classifier as it is and trains nothing."""
     name: str = ""
     """What figures and report call this model; empty: a `pretrained` classifier's source, else "reward model" or "classifier"."""
     backbone: BackboneGroup = BackboneGroup()
@@ -70,6 +72,11 @@ class Config(StageConfig):
     """Tokens per forward at most; changes memory and speed, not the result (beyond rounding)."""
     centering: float = Field(default=0.0, ge=0)
     """`pairwise`, and `all_pairs`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
+    targets: Literal["soft", "hard", "margin"] = "soft"
+    """`pairwise`: what a pair's share of votes becomes: the target itself; a target of 1; or a target of 1 and a lead that chosen
+    must have, `margin_scale` (2 p - 1)."""
+    margin_scale: float = Field(default=1.0, ge=0)
+    """The lead of a pair on which all agree; reward units."""
     weigh: Literal["pairs", "prompts"] = "pairs"
     """`pairwise`: `pairs`: every pair weighs the same; `prompts`: all pairs of a prompt together weigh 1, so that each of all
     pairs of K completions weighs 1 / C(K, 2)."""
@@ -79,6 +86,8 @@ class Config(StageConfig):
     balance: Literal["class", "source", "none"] = "class"
     """`classifier`: `class`: both classes weigh the same in loss and calibration, however many rows they have; `source`: also
     within each source, so that where a text comes from says nothing about its class; `none`: every row weighs the same."""
+    better: Literal["higher", "lower"] = "higher"
+    """`rating`: which ratings are the good ones; with `lower`, as for harmfulness, a score is minus the rating."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Optimizer steps between two saves of the whole state."""
 
@@ -99,7 +108,7 @@ class Config(StageConfig):
         """What figures and report call the model."""
         if self.name or self.mode == "pretrained":
             return self.name or self.backbone.source
-        return "classifier" if self.mode == "classifier" else "reward model"
+        return self.mode if self.mode == "classifier" else "reward model"
 
     @property
     def sees_prompt(self) -> bool:
@@ -108,7 +117,13 @@ class Config(StageConfig):
         return self.mode in ("pairwise", "kwise", "contrast") if asked is None else asked
 
 
-LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "kwise": "rankings", "classifier": "labeled"}
+LEARNS_FROM = {
+    "contrast": "demonstrations",
+    "pairwise": "preferences",
+    "kwise": "rankings",
+    "classifier": "labeled",
+    "rating": "ratings",
+}
 """The input that each mode learns from."""
 
 
