@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heedful.engines.pair_calibration import FEWEST_PAIRS, calibration_figures, pair_temperature, vote_shares
 from heedful.errors import DataError
-from heedful.models.reward import RewardModel
-from heedful.models.roles import Scorer
+from heedful.models.roles import Learner, Scorer
 from heedful.numerics.statistics import clustered_mean
 from heedful.records.artifacts import Artifact
 from heedful.records.seeds import derive_seed
@@ -21,6 +20,7 @@ from heedful.records.types import Preference, Record
 STAGE = "reward"
 TIE = 0.5
 Floats = NDArray[np.float64]
+L = TypeVar("L", bound=Learner)
 
 
 def won(better: Floats, worse: Floats) -> Floats:
@@ -69,14 +69,14 @@ class HeldoutPairs:
         right = self._right(*self._scores(model))
         return {"heldout_accuracy": float(right.mean())} if len(right) else {}
 
-    def tempered(self, model: RewardModel) -> RewardModel:
+    def tempered(self, model: L) -> L:
         """Return the model with the temperature that makes the votes on these pairs most likely."""
         chosen, rejected = self._scores(model)
         if len(chosen) < FEWEST_PAIRS:
             return model
         return model.tempered(pair_temperature(chosen - rejected, vote_shares(self._rows)))
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
+    def judge(self, model: Learner) -> dict[str, Any]:
         """Return held-out `accuracy`, that of the rule "the longer (or the shorter) wins" (ties left out), and how well the
         model knows how sure it may be."""
         clusters = [row.task_id for row in self._rows if row.p != TIE]

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from heedful.engines.ensembling import member_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, longer_wins, read_pairs
+from heedful.engines.heldout_pairs import HeldoutPairs, L, longer_wins, read_pairs
 from heedful.errors import DataError
 from heedful.feedback.exports import RULING
 from heedful.models.backbones import Text
-from heedful.models.reward import RewardModel
+from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import MOST_TIED, all_pairs, pick_best, plackett_luce
 from heedful.numerics.rankings import WeakOrder, ranking_pairs
 from heedful.records.artifacts import Artifact
@@ -58,17 +59,27 @@ class RankingTeacher:
             labelers that it left out. None: the source's own, and of a `data` source the pairs of `tune.rankings`.
         loss: `plackett_luce` (the whole order), `all_pairs` (all C(K, 2) pairs, each 1 / C(K, 2)) or `pick_best`.
         centering: of `all_pairs`.
+        resample: every member of an ensemble learns from a bootstrap of the rankings of its own.
 
     Raises:
         DataError: no ranking is left, or one cannot be learnt from.
     """
 
     def __init__(
-        self, source: Artifact, heldout: Artifact | None, *, loss: RankingLoss, centering: float, seed: int
+        self,
+        source: Artifact,
+        heldout: Artifact | None,
+        *,
+        loss: RankingLoss,
+        centering: float,
+        seed: int,
+        resample: bool = False,
     ) -> None:
         pairs = read_pairs(heldout or source, "tune") or _pairs_of_tune(source)
         self._train = _learnable(source, pairs, excluded=_excluded(heldout or source))
         self._heldout = HeldoutPairs(pairs, longer=longer_wins(_all_pairs(self._train)), seed=seed)
+        self._resample = resample
+        self._seed = seed
         losses: dict[RankingLoss, Callable[..., Tensor]] = {
             "plackett_luce": plackett_luce,
             "all_pairs": partial(all_pairs, centering=centering),
@@ -76,40 +87,58 @@ class RankingTeacher:
         }
         self._loss = losses[loss]
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Learner) -> Fit:
         """Return what the fitting loop needs."""
         lessons = [_lesson(row, model) for row in self._train]
+        draws = member_draws(len(model.heads), len(lessons), resample=self._resample, seed=self._seed)
 
         def loss_sum(part: list[int]) -> Tensor:
-            return ranking_loss_sum(model, [lessons[i] for i in part], self._loss)
+            return ranking_loss_sum(model, [lessons[i] for i in part], self._loss, draws[:, part].tolist())
 
         units = [lesson.unit for lesson in lessons]
         return Fit(STAGE, list(model.parameters()), units, loss_sum, lambda: self._heldout.measure(model))
 
-    def finished(self, model: RewardModel) -> RewardModel:
+    def finished(self, model: L) -> L:
         """Nothing is fitted after the weights."""
         return model
 
-    def settled(self, model: RewardModel) -> RewardModel:
+    def settled(self, model: L) -> L:
         """Return the model with the temperature that makes the held-out votes most likely."""
         return self._heldout.tempered(model)
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
+    def judge(self, model: Learner) -> dict[str, Any]:
         """Return the number of rankings and tasks learnt from, and what `HeldoutPairs` measures."""
         figures: dict[str, Any] = {"rankings": len(self._train), "tasks": len({row.task_id for row in self._train})}
         return figures | self._heldout.judge(model)
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Learner) -> Iterator[Record]:
         """Yield the held-out pairs with both scores in `meta`."""
         return self._heldout.scored(model)
 
 
-def ranking_loss_sum(model: RewardModel, part: Sequence[Lesson], loss: Callable[..., Tensor]) -> Tensor:
-    """Return the sum of the losses of these rankings, in nats; all their texts are read in one forward."""
-    scores = model.raw([text for lesson in part for text in lesson.texts])[:, 0]
-    each = torch.split(scores, [len(lesson.texts) for lesson in part])
-    total: Tensor = sum(loss(own, lesson.levels) for own, lesson in zip(each, part, strict=True))  # type: ignore[assignment]
-    return total
+def ranking_loss_sum(
+    model: Learner,
+    part: Sequence[Lesson],
+    loss: Callable[..., Tensor],
+    draws: Sequence[Sequence[float]] | None = None,
+) -> Tensor:
+    """Return the sum of the losses of these rankings and all members, in nats; all their texts are read in one forward.
+
+    Args:
+        model: one member, or an ensemble's.
+        part: the rankings.
+        loss: of scores and levels.
+        draws: per member, how often it sees each ranking; None: once.
+    """
+    scores = model.raw([text for lesson in part for text in lesson.texts])
+    sizes = [len(lesson.texts) for lesson in part]
+
+    def member(own: Tensor, seen: Sequence[float]) -> Tensor:
+        each = torch.split(own, sizes)
+        losses = [loss(mine, lesson.levels) for mine, lesson in zip(each, part, strict=True)]
+        return torch.stack(losses) @ torch.tensor(seen, device=own.device)
+
+    return sum_over_members(scores, member, draws or [[1.0] * len(part)] * scores.shape[1])
 
 
 def _learnable(source: Artifact, heldout: Sequence[Preference], *, excluded: set[str]) -> list[Ranked]:
@@ -189,7 +218,7 @@ def _levels(row: Ranked) -> dict[str, int]:
     return WeakOrder(row.ranking, row.fails).levels()
 
 
-def _lesson(row: Ranked, model: RewardModel) -> Lesson:
+def _lesson(row: Ranked, model: Learner) -> Lesson:
     places: dict[str, int] = {}
     for identity, level in sorted(_levels(row).items(), key=lambda each: each[1]):
         places.setdefault(row.completions[identity], level)

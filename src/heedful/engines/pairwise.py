@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heedful.engines.ensembling import member_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import TIE, HeldoutPairs, longer_wins, read_pairs
+from heedful.engines.heldout_pairs import TIE, HeldoutPairs, L, longer_wins, read_pairs
 from heedful.models.backbones import Text
-from heedful.models.reward import RewardModel
+from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import bradley_terry
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Preference, Record
@@ -62,7 +63,7 @@ def aimed(row: Preference, targets: Targets, margin_scale: float) -> Preference:
     return row.model_copy(update={"p": 1.0, "margin": margin})
 
 
-def tasks(rows: Sequence[Preference], model: RewardModel, *, weigh: Weigh = "pairs") -> list[Task]:
+def tasks(rows: Sequence[Preference], model: Learner, *, weigh: Weigh = "pairs") -> list[Task]:
     """Return the pairs by task, in order of appearance; `weigh` is explained in `PairTeacher`."""
     grouped: dict[str, list[Preference]] = defaultdict(list)
     for row in rows:
@@ -73,20 +74,32 @@ def tasks(rows: Sequence[Preference], model: RewardModel, *, weigh: Weigh = "pai
     ]
 
 
-def pair_loss_sum(model: RewardModel, part: Sequence[Task], centering: float) -> Tensor:
-    """Return the weighed sum of the Bradley-Terry losses of all pairs of these tasks, in nats."""
-    scores = model.raw([text for task in part for text in task.texts])[:, 0]
+def pair_loss_sum(
+    model: Learner, part: Sequence[Task], centering: float, draws: Sequence[Sequence[float]] | None = None
+) -> Tensor:
+    """Return the weighed sum of the Bradley-Terry losses of all pairs of these tasks and all members, in nats.
+
+    Args:
+        model: one member, or an ensemble's.
+        part: the tasks.
+        centering: see `bradley_terry`.
+        draws: per member, how often it sees each task; None: once.
+    """
+    scores = model.raw([text for task in part for text in task.texts])
     starts = np.cumsum([0, *(len(task.texts) for task in part[:-1])]).tolist()
     chosen = [start + i for start, task in zip(starts, part, strict=True) for i in task.chosen]
     rejected = [start + i for start, task in zip(starts, part, strict=True) for i in task.rejected]
-    weights = [task.weight for task in part for _ in task.p]
-    p, margin, weight = (
-        torch.tensor(values, device=scores.device)
-        for values in ([v for task in part for v in task.p], [v for task in part for v in task.margin], weights)
-    )
-    return bradley_terry(
-        scores[chosen], scores[rejected], p=p, margin=margin, centering=centering, weight=weight, normalizer=1.0
-    )
+    p = torch.tensor([value for task in part for value in task.p], device=scores.device)
+    margin = torch.tensor([value for task in part for value in task.margin], device=scores.device)
+
+    def loss(own: Tensor, seen: Sequence[float]) -> Tensor:
+        weights = [task.weight * times for task, times in zip(part, seen, strict=True) for _ in task.p]
+        weight = torch.tensor(weights, device=scores.device)
+        return bradley_terry(
+            own[chosen], own[rejected], p=p, margin=margin, centering=centering, weight=weight, normalizer=1.0
+        )
+
+    return sum_over_members(scores, loss, draws or [[1.0] * len(part)] * scores.shape[1])
 
 
 class PairTeacher:
@@ -99,6 +112,7 @@ class PairTeacher:
             completions 1 / C(K, 2).
 
         targets, margin_scale: see `aimed`.
+        resample: every member of an ensemble learns from a bootstrap of the tasks of its own.
 
     Raises:
         DataError: both answers of a pair are the same text.
@@ -113,41 +127,45 @@ class PairTeacher:
         weigh: Weigh = "pairs",
         targets: Targets = "soft",
         margin_scale: float = 1.0,
+        resample: bool = False,
     ) -> None:
         self._train = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
         self._heldout = HeldoutPairs(read_pairs(source, "tune"), longer=longer_wins(self._train), seed=seed)
         self._centering = centering
+        self._resample = resample
+        self._seed = seed
         self._weigh: Weigh = weigh
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Learner) -> Fit:
         """Return what the fitting loop needs."""
         lessons = tasks(self._train, model, weigh=self._weigh)
+        draws = member_draws(len(model.heads), len(lessons), resample=self._resample, seed=self._seed)
 
         def loss_sum(part: list[int]) -> Tensor:
-            return pair_loss_sum(model, [lessons[i] for i in part], self._centering)
+            return pair_loss_sum(model, [lessons[i] for i in part], self._centering, draws[:, part].tolist())
 
         units = [task.unit for task in lessons]
         return Fit(STAGE, list(model.parameters()), units, loss_sum, lambda: self._heldout.measure(model))
 
-    def finished(self, model: RewardModel) -> RewardModel:
+    def finished(self, model: L) -> L:
         """Nothing is fitted after the weights."""
         return model
 
-    def settled(self, model: RewardModel) -> RewardModel:
+    def settled(self, model: L) -> L:
         """Return the model with the temperature that makes the held-out votes most likely."""
         return self._heldout.tempered(model)
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
+    def judge(self, model: Learner) -> dict[str, Any]:
         """Return the number of pairs and tasks learnt from, and what `HeldoutPairs` measures."""
         figures: dict[str, Any] = {"pairs": len(self._train), "tasks": len({row.task_id for row in self._train})}
         return figures | self._heldout.judge(model)
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Learner) -> Iterator[Record]:
         """Yield the tune pairs with both scores in `meta`."""
         return self._heldout.scored(model)
 
 
-def _task(name: str, pairs: Sequence[Preference], model: RewardModel, *, weight: float) -> Task:
+def _task(name: str, pairs: Sequence[Preference], model: Learner, *, weight: float) -> Task:
     places: dict[tuple[Any, str], int] = {}
     texts: list[Text] = []
 

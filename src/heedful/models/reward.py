@@ -23,6 +23,8 @@ from torch.nn import Parameter
 
 from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, Text, by_length, load_backbone
+from heedful.models.ensemble import MODE as ENSEMBLE
+from heedful.models.ensemble import Ensemble, load_ensemble
 from heedful.models.heads import ScalarHead
 from heedful.models.sequence_classifier import Scale, SequenceClassifier, load_sequence_classifier
 from heedful.records.types import Prompt
@@ -126,7 +128,7 @@ def new_reward_model(backbone: Backbone, mode: Mode, *, seed: int) -> RewardMode
     return RewardModel(backbone, [ScalarHead(backbone.width, seed=seed + number) for number in range(count)])
 
 
-def load_reward_model(folder: Path) -> RewardModel | SequenceClassifier:
+def load_reward_model(folder: Path) -> RewardModel | SequenceClassifier | Ensemble:
     """Read the reward model of a folder that the `reward` stage wrote.
 
     Raises:
@@ -139,6 +141,8 @@ def load_reward_model(folder: Path) -> RewardModel | SequenceClassifier:
             return load_sequence_classifier(
                 folder / BACKBONE, facts["wanted"], reading=Reading(**facts["reading"]), scale=Scale(**facts["scale"])
             )
+        if facts["mode"] == ENSEMBLE:
+            return load_ensemble(folder, facts)
         reading, scale = Reading(**facts["reading"]), Scale(**facts["scale"])
         count = 1 if facts["mode"] == "pairwise" else 2
     except (OSError, ValueError, KeyError, TypeError) as error:

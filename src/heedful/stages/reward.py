@@ -47,6 +47,22 @@ class BackboneGroup(StageConfig):
     """Also read pickled weights, which can run code. Safetensors need no such trust."""
 
 
+class EnsembleGroup(StageConfig):
+    """Several members on one base, of modes `pairwise` and `kwise`; trained together, each as if alone."""
+
+    members: int = Field(default=5, ge=2, le=32)
+    """How many; memory of a step grows with it, except where only heads differ."""
+    differ: Literal["adapter", "head"] = "adapter"
+    """`adapter`: each has an adapter (of the shape of the group `lora`) and a head of its own on one frozen base; `head`: each has
+    a head of its own on one trunk, which costs next to nothing."""
+    combine: Literal["mean", "worst", "mean_minus_variance", "weights"] = "mean"
+    """From the members' scores to one; `weights` averages their weights instead, which leaves one ordinary model."""
+    variance_weight: float = Field(default=1.0, ge=0)
+    """Of `mean_minus_variance`: how much the members' disagreement costs, per squared standard deviation of a member's scores."""
+    resample: bool = True
+    """Each member learns from a bootstrap of the prompts of its own; else all learn from the same."""
+
+
 class Config(StageConfig):
     """Settings of `reward`."""
 
@@ -63,6 +79,8 @@ class Config(StageConfig):
     """`pretrained`: the wanted class, as the classifier's configuration names it."""
     lora: LoraGroup | None = None
     """Train an adapter, merged at the end; without this group all weights are trained."""
+    ensemble: EnsembleGroup | None = None
+    """Several members in place of one model."""
     optimizer: OptimizerGroup = OptimizerGroup(lr=5e-5, schedule="linear")
     epochs: int = Field(default=1, ge=0)
     """Passes over the training rows."""
@@ -101,7 +119,16 @@ class Config(StageConfig):
             raise ValueError("backbone.sees_prompt: mode 'contrast' learns nothing without the prompt; leave it out")
         if self.lora is not None and self.backbone.freeze_layers:
             raise ValueError("give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
+        if self.ensemble is not None and self.mode not in ("pairwise", "kwise"):
+            raise ValueError(f"ensemble: modes 'pairwise' and 'kwise' have ensembles, mode '{self.mode}' has none")
+        if self.ensemble is not None and self.ensemble.differ == "adapter" and self.lora is None:
+            raise ValueError("ensemble.differ: members that differ by adapter need the group 'lora'; or say \"head\"")
         return self
+
+    @property
+    def resamples(self) -> bool:
+        """Does each member of an ensemble draw its own training rows."""
+        return self.ensemble is not None and self.ensemble.resample
 
     @property
     def called(self) -> str:
