@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
+from heedful.engines.reward_gate import check_reward
 from heedful.engines.rollout import RewardSettings, TextRollout
 from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
@@ -69,6 +70,7 @@ class AlignmentRun:
 
     def __init__(self, config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> None:
         self.config, self.out, self.seed = config, out, seed
+        check_reward(inputs.get("reward"), unproven=config.reward.unproven)
         self.source = inputs["policy"].path / "model"
         self.policy, self.reference = _open(config, self.source, seed)
         group, data = config.rollout, inputs["prompts"]

@@ -76,7 +76,8 @@ class LabeledTeacher:
         return model
 
     def judge(self, model: RewardModel) -> dict[str, Any]:
-        """Return AUC over all held-out rows with its interval, AUC per source, and calibration error before and after.
+        """Return AUC over all held-out rows with its interval, that of the rule "longer is better" (or worse, as in training), AUC
+        per source, and calibration error before and after.
 
         The calibration error weighs rows as the training did.
         """
@@ -89,6 +90,7 @@ class LabeledTeacher:
         return {
             "measured_on": split,
             "rows": len(rows),
+            "auc_length_only": self._auc_of_length(rows),
             "auc": auc.value,
             "auc_low": auc.low,
             "auc_high": auc.high,
@@ -97,6 +99,12 @@ class LabeledTeacher:
             "calibration_error": _calibration_error(odds / model.scale.temperature, labels, weights),
             "temperature": model.scale.temperature,
         }
+
+    def _auc_of_length(self, rows: Sequence[LabeledText]) -> float:
+        """Return the AUC of the texts' lengths, turned round where shorter texts were the wanted ones in training."""
+        train = self._splits["train"]
+        longer = roc_auc([len(row.completion) for row in train], _labels(train)) >= 0.5
+        return roc_auc([len(row.completion) * (1 if longer else -1) for row in rows], _labels(rows))
 
     def scored(self, model: RewardModel) -> Iterator[Record]:
         """Yield the tune rows with score and probability of the unwanted class in `meta`."""

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import Floats, won
+from heedful.engines.pair_report import Floats, won
 from heedful.errors import DataError
 from heedful.models.backbones import Text
 from heedful.models.reward import RewardModel

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heedful.engines.pair_calibration import FEWEST_PAIRS, calibration_figures, pair_temperature, vote_shares
+from heedful.engines.pair_report import TIE, Floats, Rules, pair_figures, won
 from heedful.errors import DataError
 from heedful.models.roles import Learner, Scorer
-from heedful.numerics.statistics import clustered_mean
 from heedful.records.artifacts import Artifact
-from heedful.records.seeds import derive_seed
 from heedful.records.types import Preference, Record
 
-STAGE = "reward"
-TIE = 0.5
-Floats = NDArray[np.float64]
 L = TypeVar("L", bound=Learner)
-
-
-def won(better: Floats, worse: Floats) -> Floats:
-    """Return for each pair of scores 1 where the better side has the higher one, 0.5 where they are equal, else 0."""
-    return np.asarray(0.5 + 0.5 * np.sign(better - worse), dtype=np.float64)
 
 
 def read_pairs(source: Artifact, split: str) -> list[Preference]:
@@ -55,12 +44,16 @@ class HeldoutPairs:
 
     Args:
         rows: the pairs; those that are labelled a tie count for nothing but the scores.
-        longer: +1 where longer completions were preferred in training, else -1: what the length rule goes by.
+        taught: the pairs that it learnt from, or those of its rankings; simple rules go by them.
+        prompt_type: the key of `meta` that sorts prompts in the report; empty: by their form.
     """
 
-    def __init__(self, rows: Sequence[Preference], *, longer: int, seed: int) -> None:
+    def __init__(
+        self, rows: Sequence[Preference], *, taught: Sequence[Preference], seed: int, prompt_type: str = ""
+    ) -> None:
         self._rows = rows
-        self._longer = longer
+        self._rules = Rules.of(taught)
+        self._prompt_type = prompt_type
         self._seed = seed
         self._decided = np.array([row.p != TIE for row in rows], dtype=bool)
 
@@ -77,21 +70,13 @@ class HeldoutPairs:
         return model.tempered(pair_temperature(chosen - rejected, vote_shares(self._rows)))
 
     def judge(self, model: Learner) -> dict[str, Any]:
-        """Return held-out `accuracy`, that of the rule "the longer (or the shorter) wins" (ties left out), and how well the
-        model knows how sure it may be."""
-        clusters = [row.task_id for row in self._rows if row.p != TIE]
-        if not clusters:
+        """Return what `pair_report` explains, and how well the model knows how sure it may be."""
+        if not self._rows:
             return {}
         chosen, rejected = self._scores(model)
-        lengths = [np.array([len(getattr(row, side)) for row in self._rows], float) for side in ("chosen", "rejected")]
-        measured = {
-            "accuracy": self._right(chosen, rejected),
-            "accuracy_length_only": self._right(self._longer * lengths[0], self._longer * lengths[1]),
-        }
-        figures: dict[str, Any] = {
-            name: asdict(clustered_mean(right, clusters, seed=derive_seed(self._seed, STAGE, name)))
-            for name, right in measured.items()
-        }
+        figures = pair_figures(
+            self._rows, chosen, rejected, self._rules, prompt_type=self._prompt_type, seed=self._seed
+        )
         return figures | calibration_figures(chosen - rejected, model.scale.gain, self._rows, seed=self._seed)
 
     def scored(self, model: Scorer) -> Iterator[Record]:
@@ -112,9 +97,3 @@ class HeldoutPairs:
         """Return 1, 0 or (equal scores) 0.5 per pair that is no tie."""
         right: Floats = won(chosen, rejected)[self._decided]
         return right
-
-
-def longer_wins(rows: Sequence[Preference]) -> int:
-    """Return +1 where longer completions are preferred more often, or as often, else -1."""
-    longer = sum(int(np.sign(len(row.chosen) - len(row.rejected))) for row in rows if row.p != TIE)
-    return 1 if longer >= 0 else -1

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from heedful.engines.ensembling import member_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, L, longer_wins, read_pairs
+from heedful.engines.heldout_pairs import HeldoutPairs, L, read_pairs
 from heedful.errors import DataError
 from heedful.feedback.exports import RULING
 from heedful.models.backbones import Text
@@ -59,6 +59,7 @@ class RankingTeacher:
             labelers that it left out. None: the source's own, and of a `data` source the pairs of `tune.rankings`.
         loss: `plackett_luce` (the whole order), `all_pairs` (all C(K, 2) pairs, each 1 / C(K, 2)) or `pick_best`.
         centering: of `all_pairs`.
+        prompt_type: see `HeldoutPairs`.
         resample: every member of an ensemble learns from a bootstrap of the rankings of its own.
 
     Raises:
@@ -74,10 +75,11 @@ class RankingTeacher:
         centering: float,
         seed: int,
         resample: bool = False,
+        prompt_type: str = "",
     ) -> None:
         pairs = read_pairs(heldout or source, "tune") or _pairs_of_tune(source)
         self._train = _learnable(source, pairs, excluded=_excluded(heldout or source))
-        self._heldout = HeldoutPairs(pairs, longer=longer_wins(_all_pairs(self._train)), seed=seed)
+        self._heldout = HeldoutPairs(pairs, taught=_all_pairs(self._train), prompt_type=prompt_type, seed=seed)
         self._resample = resample
         self._seed = seed
         losses: dict[RankingLoss, Callable[..., Tensor]] = {

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from heedful.engines.ensembling import member_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import TIE, HeldoutPairs, L, longer_wins, read_pairs
+from heedful.engines.heldout_pairs import HeldoutPairs, L, read_pairs
+from heedful.engines.pair_report import TIE
 from heedful.models.backbones import Text
 from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import bradley_terry
@@ -112,6 +113,7 @@ class PairTeacher:
             completions 1 / C(K, 2).
 
         targets, margin_scale: see `aimed`.
+        prompt_type: see `HeldoutPairs`.
         resample: every member of an ensemble learns from a bootstrap of the tasks of its own.
 
     Raises:
@@ -128,9 +130,10 @@ class PairTeacher:
         targets: Targets = "soft",
         margin_scale: float = 1.0,
         resample: bool = False,
+        prompt_type: str = "",
     ) -> None:
         self._train = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
-        self._heldout = HeldoutPairs(read_pairs(source, "tune"), longer=longer_wins(self._train), seed=seed)
+        self._heldout = HeldoutPairs(read_pairs(source, "tune"), taught=self._train, prompt_type=prompt_type, seed=seed)
         self._centering = centering
         self._resample = resample
         self._seed = seed

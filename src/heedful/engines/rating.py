@@ -87,7 +87,7 @@ class RatingTeacher:
 
     def judge(self, model: RewardModel) -> dict[str, Any]:
         """Return, on rows not learnt from: `mean_absolute_error` in the ratings' units, `explained_variance` (1 - squared error
-        over that of the training mean), each with its interval, and the rank correlation.
+        over that of the training mean), each with its interval, the rank correlation, and `lead_over_length`.
 
         Scores that reference samples have put on another scale are put back before.
         """
@@ -103,6 +103,7 @@ class RatingTeacher:
         figures["mean_absolute_error"] = asdict(clustered_mean(np.abs(errors), groups, seed=self._seed_of("mae")))
         if spread.sum() > 0:
             left = clustered_ratio(np.square(errors), spread, groups, seed=self._seed_of("explained"))
+            figures["lead_over_length"] = self._lead_over_length(rows, errors, groups)
             figures["explained_variance"] = {
                 "value": 1 - left.value,
                 "low": 1 - left.high,
@@ -121,6 +122,14 @@ class RatingTeacher:
     def _errors(self, model: RewardModel, rows: Sequence[RatedText]) -> Floats:
         """Return predicted minus given, in the ratings' units."""
         return self._scale.gain * _raw(model, rows) + self._scale.bias - self._sign * _ratings(rows)
+
+    def _lead_over_length(self, rows: Sequence[RatedText], errors: Floats, groups: Sequence[str]) -> dict[str, Any]:
+        """Return by what share of it the squared error is smaller than that of a line through the training rows' lengths."""
+        train = self._splits["train"]
+        slope, start = _line(_lengths(train), _ratings(train))
+        by_length = np.square(start + slope * _lengths(rows) - _ratings(rows))
+        gain = clustered_ratio(by_length - np.square(errors), by_length, groups, seed=self._seed_of("length"))
+        return gain.figures()
 
     def _rank_correlation(self, model: RewardModel, rows: Sequence[RatedText]) -> float | None:
         from scipy.stats import spearmanr
@@ -142,6 +151,17 @@ def _rows(source: Artifact, split: str) -> list[RatedText]:
 
 def _ratings(rows: Sequence[RatedText]) -> Floats:
     return np.array([row.rating for row in rows], dtype=np.float64)
+
+
+def _lengths(rows: Sequence[RatedText]) -> Floats:
+    return np.array([len(row.completion) for row in rows], dtype=np.float64)
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Return slope and start of the least-squares line; a level one where x has no spread."""
+    spread = np.square(x - x.mean()).sum()
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 0 else 0.0
+    return slope, float(y.mean() - slope * x.mean())
 
 
 def _raw(model: RewardModel, rows: Sequence[RatedText]) -> Floats:

@@ -102,6 +102,7 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
                 targets=config.targets,
                 margin_scale=config.margin_scale,
                 resample=config.resamples,
+                prompt_type=config.prompt_type,
                 seed=seed,
             )
         case "kwise":
@@ -110,6 +111,7 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
                 inputs.get("preferences"),
                 loss=config.ranking_loss,
                 resample=config.resamples,
+                prompt_type=config.prompt_type,
                 centering=config.centering,
                 seed=seed,
             )

@@ -114,6 +114,8 @@ class RewardGroup(StageConfig):
 
     function: str | None = None
     """A Python function as scorer, "rewards.py:polite", relative to the recipe; instead of a reward model."""
+    unproven: str | None = None
+    """The name of a reward model that is followed although its report does not show it better than length alone."""
     missing_eos: Literal["subtract", "replace"] = "subtract"
     """What happens to the score of a completion that ran into the length limit."""
     missing_eos_value: float = 1.0

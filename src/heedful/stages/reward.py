@@ -106,6 +106,9 @@ class Config(StageConfig):
     within each source, so that where a text comes from says nothing about its class; `none`: every row weighs the same."""
     better: Literal["higher", "lower"] = "higher"
     """`rating`: which ratings are the good ones; with `lower`, as for harmfulness, a score is minus the rating."""
+    prompt_type: str = ""
+    """The key of the pairs' `meta` by which accuracy is told apart in the report; empty: by the prompt's form (a question, a
+    request, several turns)."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Optimizer steps between two saves of the whole state."""
 

@@ -89,10 +89,10 @@ def test_a_temperature_moves_no_score_and_is_saved(tmp_path) -> None:
 def test_held_out_pairs_give_the_model_its_temperature() -> None:
     rows = [pair(i, p=0.75) for i in range(FEWEST_PAIRS)]
     scorer = model()
-    tempered = HeldoutPairs(rows, longer=1, seed=0).tempered(scorer)
+    tempered = HeldoutPairs(rows, taught=[], seed=0).tempered(scorer)
     scores = np.array(
         scorer.score([row.prompt for row in rows] * 2, [*(r.chosen for r in rows), *(r.rejected for r in rows)])
     )
     leads = scores[: len(rows)] - scores[len(rows) :]
     assert tempered.scale.temperature == pytest.approx(pair_temperature(leads, np.full(len(rows), 0.75)))
-    assert HeldoutPairs(rows[1:], longer=1, seed=0).tempered(scorer) is scorer
+    assert HeldoutPairs(rows[1:], taught=[], seed=0).tempered(scorer) is scorer
