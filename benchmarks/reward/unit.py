@@ -100,7 +100,8 @@ def kwise(fold: int, arm: str, limit: int | None) -> dict[str, Any]:
     """One way to learn from rankings: `plackett_luce`, `all_pairs`, or `pairwise`."""
     train, test = split(sources.toxic_rankings(limit), fold, prompt_of)
     if arm == "pairwise":
-        model, cost = trained({"train__preferences": sources.pairs_of(train)}, "preferences")
+        pairs = sources.pairs_of(train)
+        model, cost = trained({"train__preferences": pairs}, "preferences", minibatch_rows=36 * RANKINGS)
     else:
         rankings: Sequence[Ranking] = train
         model, cost = trained(
@@ -110,7 +111,7 @@ def kwise(fold: int, arm: str, limit: int | None) -> dict[str, Any]:
 
 
 RANKINGS = 4
-"""Per optimizer step of the K-wise arms; the pairwise arm takes one ranking's 36 pairs, for all pairs of a task stay together."""
+"""Per optimizer step of all three arms; the pairwise one takes their 36 pairs each."""
 
 
 def truth(fold: int, arm: str, limit: int | None) -> dict[str, Any]:

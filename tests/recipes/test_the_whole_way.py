@@ -35,7 +35,6 @@ SMALL = {
     "first_lesson.minibatch_rows": 96,
     "reward.epochs": 1,
     "align.iterations": 2,
-    "align.reward.unproven": "reward model",  # so little data shows nothing
     "align.rollout.rows": 16,
     "align.rollout.max_new_tokens": 24,
     "align.ppo.minibatch_rows": 8,
