@@ -32,8 +32,9 @@ def bootstrap(statistic: Statistic, clusters: Sequence[str], *, seed: int = 0) -
         value = statistic(np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))]))
         if np.isfinite(value):
             drawn.append(value)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return statistic(np.arange(len(clusters))), float(low), float(high)
+    value = statistic(np.arange(len(clusters)))
+    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn else (value, value)
+    return value, float(low), float(high)
 
 
 def right(chosen: Sequence[float], rejected: Sequence[float]) -> NDArray[np.float64]:

@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if args.limit is not None:  # a trial
+        SETTINGS["epochs"] = 1
     found = PARTS[args.part](args.fold, args.arm, args.limit)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     beside = args.out.with_suffix(".tmp")
@@ -116,7 +118,8 @@ RANKINGS = 4
 
 def truth(fold: int, arm: str, limit: int | None) -> dict[str, Any]:
     """The truth scorer, or a bag of words."""
-    train, test = split(sources.truth_rows(limit), fold, prompt_of)
+    every = 1 if limit is None else 6
+    train, test = split(sources.truth_rows(limit)[::every], fold, prompt_of)
     if arm == "words":
         chances = bag_of_words(train, test)
         cost: dict[str, float] = {}
@@ -190,7 +193,7 @@ def hate(fold: int, arm: str, limit: int | None) -> dict[str, Any]:
     model, cost = trained(
         files, "labeled", mode="classifier", balance="source", minibatch_rows=32, backbone={"max_tokens": 128}
     )
-    cases = sources.hatecheck()[: limit and 10 * limit]
+    cases = sources.hatecheck()[:: 1 if limit is None else 100]
     chances = model.probability_unwanted([""] * len(cases), [case["test_case"] for case in cases])
     rows = [
         (case["templ_id"], case["functionality"], chance, case["label_gold"] == "hateful")
