@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.speed.turns import Turns, eos_bias  # noqa: E402
 
 from heedful.engines import rollout as rolling  # noqa: E402
+from heedful.engines.memory import ForwardBudget, release  # noqa: E402
 from heedful.engines.ppo import PPOSettings, update  # noqa: E402
 from heedful.engines.rollout import RewardSettings, TextRollout  # noqa: E402
 from heedful.models.adapters import add_lora  # noqa: E402
@@ -54,7 +55,7 @@ def main() -> None:
         rewards=RewardSettings(missing_eos_value=MISSING_EOS),
         max_new_tokens=args.response,
         batch_rows=args.rows,
-        forward_cells=args.microbatch,
+        budget=ForwardBudget(args.microbatch),
     )
     optimizer = torch.optim.AdamW(
         [value for _, value in policy.trainable()], lr=LR, eps=1e-5, weight_decay=0.0, fused=True
@@ -71,7 +72,9 @@ def main() -> None:
         turns.wait("generation")
         table = made(texts, [number * args.rows + row for row in range(args.rows)])
         turns.begin("update")
+        release()  # as `train` does between the two
         metrics = update(policy, optimizer, table, settings, seed=number)
+        release()
         turns.done(
             response_tokens=table.num_decisions,
             prompt_tokens=int(table.context.lengths.sum()),  # type: ignore[attr-defined]
@@ -96,6 +99,7 @@ def arguments() -> argparse.Namespace:
         "--microbatch", type=int, default=1024, help="tokens per forward; changes memory, not the result"
     )
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--full-length", action="store_true", help="EOS has no share of its own")
     return parser.parse_args()
 
 
@@ -103,7 +107,8 @@ def open_sides(args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
     """Return the policy, whose output layer has the EOS bias, and its reference."""
     folder = args.models / "policy"
     model: Any = load_language_model(folder)
-    model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
+    if not args.full_length:
+        model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
     tokenizer = load_tokenizer(folder)
     renderer, stop = Renderer.of(model, tokenizer), stop_ids(model, tokenizer)
     width = model.config.hidden_size

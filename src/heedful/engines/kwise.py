@@ -17,7 +17,7 @@ from heedful.engines.ensembling import member_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
 from heedful.engines.heldout_pairs import HeldoutPairs, L, read_pairs
 from heedful.errors import DataError
-from heedful.feedback.exports import RULING
+from heedful.feedback.exchange.exports import RULING
 from heedful.models.backbones import Text
 from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import MOST_TIED, all_pairs, pick_best, plackett_luce
