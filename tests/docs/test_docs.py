@@ -18,7 +18,12 @@ PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w+)?( run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 METRIC_SOURCES = ("engines/ppo.py", "engines/rollout.py", "engines/aligning.py", "engines/fitting.py")
-HELD_OUT_SOURCES = ("engines/supervised.py", "engines/pairwise.py", "engines/classifying.py")
+HELD_OUT_SOURCES = (
+    "engines/supervised.py",
+    "engines/heldout_pairs.py",
+    "engines/classifying.py",
+    "engines/rating.py",
+)
 
 
 def page_name(path: Path) -> str:

@@ -18,8 +18,9 @@ from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore
 from heedful.engines.memory import ForwardBudget
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
+from heedful.engines.reward_gate import check_rewards
 from heedful.engines.rollout import RewardSettings, TextRollout
-from heedful.engines.scoring import arrived, restore_arrived, scorer_for
+from heedful.engines.scoring import arrived, restore_arrived, reward_models, scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.engines.tracking import MetricWriter
 from heedful.errors import ConfigError, HealthError
@@ -70,6 +71,7 @@ class AlignmentRun:
 
     def __init__(self, config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> None:
         self.config, self.out, self.seed = config, out, seed
+        check_rewards(reward_models(config.reward, inputs), unproven=config.reward.unproven)
         self.source = inputs["policy"].path / "model"
         self.policy, self.reference = _open(config, self.source, seed)
         group, data = config.rollout, inputs["prompts"]

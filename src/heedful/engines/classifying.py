@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from heedful.engines.fitting import Fit, Unit
+from heedful.engines.selecting import check_groups
 from heedful.errors import DataError
 from heedful.models.reward import RewardModel
 from heedful.numerics.statistics import clustered_auc, expected_calibration_error, fit_temperature, roc_auc
@@ -43,7 +44,7 @@ class LabeledTeacher:
             _check_classes(split, self._splits[split])
         if balance == "source":
             _check_sources(self._splits["train"])
-        _check_groups(self._splits)
+        check_groups(self._splits, "labeled")
 
     def job(self, model: RewardModel) -> Fit:
         """Return what the fitting loop needs."""
@@ -70,8 +71,13 @@ class LabeledTeacher:
         temperature = fit_temperature(_log_odds(model, tune), _labels(tune), weights=weights)
         return RewardModel(model.backbone, model.heads, replace(model.scale, temperature=temperature))
 
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Nothing is fitted after the scale."""
+        return model
+
     def judge(self, model: RewardModel) -> dict[str, Any]:
-        """Return AUC over all held-out rows with its interval, AUC per source, and calibration error before and after.
+        """Return AUC over all held-out rows with its interval, that of the rule "longer is better" (or worse, as in training), AUC
+        per source, and calibration error before and after.
 
         The calibration error weighs rows as the training did.
         """
@@ -84,6 +90,7 @@ class LabeledTeacher:
         return {
             "measured_on": split,
             "rows": len(rows),
+            "auc_length_only": self._auc_of_length(rows),
             "auc": auc.value,
             "auc_low": auc.low,
             "auc_high": auc.high,
@@ -92,6 +99,12 @@ class LabeledTeacher:
             "calibration_error": _calibration_error(odds / model.scale.temperature, labels, weights),
             "temperature": model.scale.temperature,
         }
+
+    def _auc_of_length(self, rows: Sequence[LabeledText]) -> float:
+        """Return the AUC of the texts' lengths, turned round where shorter texts were the wanted ones in training."""
+        train = self._splits["train"]
+        longer = roc_auc([len(row.completion) for row in train], _labels(train)) >= 0.5
+        return roc_auc([len(row.completion) * (1 if longer else -1) for row in rows], _labels(rows))
 
     def scored(self, model: RewardModel) -> Iterator[Record]:
         """Yield the tune rows with score and probability of the unwanted class in `meta`."""
@@ -142,17 +155,6 @@ def _check_sources(rows: Sequence[LabeledText]) -> None:
                 field="label",
                 fix="balance = 'source' needs both classes in each source; with balance = 'class' sources may have one",
             )
-
-
-def _check_groups(splits: dict[str, list[LabeledText]]) -> None:
-    seen: dict[str, str] = {}
-    for split, rows in splits.items():
-        for row in rows:
-            if row.group is not None and seen.setdefault(row.group, split) != split:
-                raise DataError(
-                    f"group {row.group!r} is in {seen[row.group]}.labeled and in {split}.labeled",
-                    fix="keep the rows of a group on one side of the split",
-                )
 
 
 def _labels(rows: Sequence[LabeledText]) -> list[bool]:

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.pairwise import Floats, won
+from heedful.engines.pair_report import Floats, won
 from heedful.errors import DataError
 from heedful.models.backbones import Text
 from heedful.models.reward import RewardModel
@@ -88,6 +88,10 @@ class ContrastTeacher:
 
     def finished(self, model: RewardModel) -> RewardModel:
         """Nothing is fitted after the weights."""
+        return model
+
+    def settled(self, model: RewardModel) -> RewardModel:
+        """Nothing is fitted after the scale."""
         return model
 
     def judge(self, model: RewardModel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from heedful.engines.judge_opening import open_judge
 from heedful.engines.judging import Labeling, Pair, preference
-from heedful.engines.pairwise import won
+from heedful.engines.pair_report import won
 from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, manner_of, skip_figures
 from heedful.errors import DataError
 from heedful.models.reward import load_reward_model

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from heedful.engines.ensembling import member_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
+from heedful.engines.heldout_pairs import HeldoutPairs, L, read_pairs
+from heedful.engines.pair_report import TIE
 from heedful.models.backbones import Text
-from heedful.models.reward import RewardModel
+from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import bradley_terry
-from heedful.numerics.statistics import clustered_mean
 from heedful.records.artifacts import Artifact
-from heedful.records.seeds import derive_seed
 from heedful.records.types import Preference, Record
 
 STAGE = "reward"
-TIE = 0.5
-Floats = NDArray[np.float64]
+Weigh = Literal["pairs", "prompts"]
+Targets = Literal["soft", "hard", "margin"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """All pairs of one prompt: its texts once each; per pair the places of its sides, p, and the margin in reward units."""
+    """All pairs of one prompt: its texts once each; per pair the places of its sides, p, and the margin in reward units.
+
+    `weight` is that of each pair.
+    """
 
     name: str
     texts: list[Text]
@@ -36,112 +39,136 @@ class Task:
     rejected: list[int]
     p: list[float]
     margin: list[float]
+    weight: float = 1.0
 
     @property
     def unit(self) -> Unit:
-        """The task as the fitting loop sees it: weighed by its pairs."""
+        """The task as the fitting loop sees it."""
         pairs = len(self.p)
-        return Unit(self.name, max(map(len, self.texts)), weight=float(pairs), texts=len(self.texts), rows=pairs)
+        weight = self.weight * pairs
+        return Unit(self.name, max(map(len, self.texts)), weight=weight, texts=len(self.texts), rows=pairs)
 
 
-def tasks(rows: Sequence[Preference], model: RewardModel) -> list[Task]:
-    """Return the pairs by task, in order of appearance."""
+def aimed(row: Preference, targets: Targets, margin_scale: float) -> Preference:
+    """Return the pair as it is to be learnt: what its share of votes p becomes.
+
+        soft     p stays the target
+        hard     the target is 1; of a tie 1/2
+        margin   as hard, and the score of chosen is to lead by margin_scale (2 p - 1), in reward units
+
+    Source: margins that grow with how clear the preference is: Touvron et al. 2023, arXiv:2307.09288, section 3.2.2.
+    """
+    if targets == "soft" or row.p == TIE:
+        return row
+    margin = margin_scale * (2 * row.p - 1) if targets == "margin" else row.margin
+    return row.model_copy(update={"p": 1.0, "margin": margin})
+
+
+def tasks(rows: Sequence[Preference], model: Learner, *, weigh: Weigh = "pairs") -> list[Task]:
+    """Return the pairs by task, in order of appearance; `weigh` is explained in `PairTeacher`."""
     grouped: dict[str, list[Preference]] = defaultdict(list)
     for row in rows:
         grouped[row.task_id].append(row)
-    return [_task(name, pairs, model) for name, pairs in grouped.items()]
+    return [
+        _task(name, pairs, model, weight=1 / len(pairs) if weigh == "prompts" else 1.0)
+        for name, pairs in grouped.items()
+    ]
 
 
-def pair_loss_sum(model: RewardModel, part: Sequence[Task], centering: float) -> Tensor:
-    """Return the summed Bradley-Terry loss of all pairs of these tasks, in nats."""
-    scores = model.raw([text for task in part for text in task.texts])[:, 0]
+def pair_loss_sum(
+    model: Learner, part: Sequence[Task], centering: float, draws: Sequence[Sequence[float]] | None = None
+) -> Tensor:
+    """Return the weighed sum of the Bradley-Terry losses of all pairs of these tasks and all members, in nats.
+
+    Args:
+        model: one member, or an ensemble's.
+        part: the tasks.
+        centering: see `bradley_terry`.
+        draws: per member, how often it sees each task; None: once.
+    """
+    scores = model.raw([text for task in part for text in task.texts])
     starts = np.cumsum([0, *(len(task.texts) for task in part[:-1])]).tolist()
     chosen = [start + i for start, task in zip(starts, part, strict=True) for i in task.chosen]
     rejected = [start + i for start, task in zip(starts, part, strict=True) for i in task.rejected]
-    p, margin = (
-        torch.tensor([value for task in part for value in getattr(task, name)], device=scores.device)
-        for name in ("p", "margin")
-    )
-    return bradley_terry(scores[chosen], scores[rejected], p=p, margin=margin, centering=centering, normalizer=1.0)
+    p = torch.tensor([value for task in part for value in task.p], device=scores.device)
+    margin = torch.tensor([value for task in part for value in task.margin], device=scores.device)
 
+    def loss(own: Tensor, seen: Sequence[float]) -> Tensor:
+        weights = [task.weight * times for task, times in zip(part, seen, strict=True) for _ in task.p]
+        weight = torch.tensor(weights, device=scores.device)
+        return bradley_terry(
+            own[chosen], own[rejected], p=p, margin=margin, centering=centering, weight=weight, normalizer=1.0
+        )
 
-def won(better: Floats, worse: Floats) -> Floats:
-    """Return for each pair of scores 1 where the better side has the higher one, 0.5 where they are equal, else 0."""
-    return np.asarray(0.5 + 0.5 * np.sign(better - worse), dtype=np.float64)
+    return sum_over_members(scores, loss, draws or [[1.0] * len(part)] * scores.shape[1])
 
 
 class PairTeacher:
-    """Fits a reward model to `train.preferences` and judges it on `tune.preferences`."""
+    """Fits a reward model to `train.preferences` and judges it on `tune.preferences`.
 
-    def __init__(self, source: Artifact, *, centering: float, seed: int) -> None:
-        self._train = source.records("train.preferences", Preference)
-        has_tune = (source.path / "tune.preferences.jsonl").is_file()
-        self._tune = source.records("tune.preferences", Preference) if has_tune else []
+    Args:
+        source: has both.
+        centering: see `bradley_terry`.
+        weigh: "pairs": every pair weighs 1; "prompts": all pairs of a prompt together weigh 1, so each of all pairs of K
+            completions 1 / C(K, 2).
+
+        targets, margin_scale: see `aimed`.
+        prompt_type: see `HeldoutPairs`.
+        resample: every member of an ensemble learns from a bootstrap of the tasks of its own.
+
+    Raises:
+        DataError: both answers of a pair are the same text.
+    """
+
+    def __init__(
+        self,
+        source: Artifact,
+        *,
+        centering: float,
+        seed: int,
+        weigh: Weigh = "pairs",
+        targets: Targets = "soft",
+        margin_scale: float = 1.0,
+        resample: bool = False,
+        prompt_type: str = "",
+    ) -> None:
+        self._train = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
+        self._heldout = HeldoutPairs(read_pairs(source, "tune"), taught=self._train, prompt_type=prompt_type, seed=seed)
         self._centering = centering
+        self._resample = resample
         self._seed = seed
+        self._weigh: Weigh = weigh
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Learner) -> Fit:
         """Return what the fitting loop needs."""
-        lessons = tasks(self._train, model)
+        lessons = tasks(self._train, model, weigh=self._weigh)
+        draws = member_draws(len(model.heads), len(lessons), resample=self._resample, seed=self._seed)
 
         def loss_sum(part: list[int]) -> Tensor:
-            return pair_loss_sum(model, [lessons[i] for i in part], self._centering)
+            return pair_loss_sum(model, [lessons[i] for i in part], self._centering, draws[:, part].tolist())
 
-        def measure() -> dict[str, float]:
-            right = self._right(*self._scores(model))
-            return {"heldout_accuracy": float(right.mean())} if len(right) else {}
+        units = [task.unit for task in lessons]
+        return Fit(STAGE, list(model.parameters()), units, loss_sum, lambda: self._heldout.measure(model))
 
-        return Fit(STAGE, list(model.parameters()), [task.unit for task in lessons], loss_sum, measure)
-
-    def finished(self, model: RewardModel) -> RewardModel:
+    def finished(self, model: L) -> L:
         """Nothing is fitted after the weights."""
         return model
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
-        """Return held-out `accuracy` and that of the rule "the longer (or the shorter) wins"; ties left out."""
+    def settled(self, model: L) -> L:
+        """Return the model with the temperature that makes the held-out votes most likely."""
+        return self._heldout.tempered(model)
+
+    def judge(self, model: Learner) -> dict[str, Any]:
+        """Return the number of pairs and tasks learnt from, and what `HeldoutPairs` measures."""
         figures: dict[str, Any] = {"pairs": len(self._train), "tasks": len({row.task_id for row in self._train})}
-        clusters = [row.task_id for row in self._tune if row.p != TIE]
-        if not clusters:
-            return figures
-        lengths = [
-            np.array([len(getattr(r, side)) for r in self._tune], dtype=float) for side in ("chosen", "rejected")
-        ]
-        sign = self._length_sign()
-        measured = {
-            "accuracy": self._right(*self._scores(model)),
-            "accuracy_length_only": self._right(sign * lengths[0], sign * lengths[1]),
-        }
-        for name, right in measured.items():
-            figures[name] = asdict(clustered_mean(right, clusters, seed=derive_seed(self._seed, STAGE, name)))
-        return figures
+        return figures | self._heldout.judge(model)
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Learner) -> Iterator[Record]:
         """Yield the tune pairs with both scores in `meta`."""
-        if not self._tune:
-            return
-        for row, chosen, rejected in zip(self._tune, *self._scores(model), strict=True):
-            scores = {"chosen_score": float(chosen), "rejected_score": float(rejected)}
-            yield row.model_copy(update={"meta": row.meta | scores})
-
-    def _scores(self, model: RewardModel) -> tuple[Floats, Floats]:
-        prompts = [row.prompt for row in self._tune] * 2
-        texts = [row.chosen for row in self._tune] + [row.rejected for row in self._tune]
-        scores = np.array(model.score(prompts, texts), dtype=np.float64)
-        return scores[: len(self._tune)], scores[len(self._tune) :]
-
-    def _right(self, chosen: Floats, rejected: Floats) -> Floats:
-        """Return 1, 0 or (equal scores) 0.5 per tune pair that is no tie."""
-        decided = np.array([row.p != TIE for row in self._tune], dtype=bool)
-        right: Floats = won(chosen, rejected)[decided]
-        return right
-
-    def _length_sign(self) -> int:
-        """+1 where longer completions were preferred in training, else -1."""
-        longer = sum(int(np.sign(len(row.chosen) - len(row.rejected))) for row in self._train if row.p != TIE)
-        return 1 if longer >= 0 else -1
+        return self._heldout.scored(model)
 
 
-def _task(name: str, pairs: Sequence[Preference], model: RewardModel) -> Task:
+def _task(name: str, pairs: Sequence[Preference], model: Learner, *, weight: float) -> Task:
     places: dict[tuple[Any, str], int] = {}
     texts: list[Text] = []
 
@@ -154,4 +181,5 @@ def _task(name: str, pairs: Sequence[Preference], model: RewardModel) -> Task:
 
     chosen = [place(row, row.chosen) for row in pairs]
     rejected = [place(row, row.rejected) for row in pairs]
-    return Task(name, texts, chosen, rejected, [row.p for row in pairs], [row.margin or 0.0 for row in pairs])
+    p, margin = [row.p for row in pairs], [row.margin or 0.0 for row in pairs]
+    return Task(name, texts, chosen, rejected, p, margin, weight)

@@ -1,6 +1,7 @@
-"""Fitting a reward model: the backbone is opened, one of three teachers fits it, reference samples set its scale, it is saved.
+"""Fitting a reward model: the backbone is opened, one of its teachers fits it, reference samples set its scale, it is saved.
 
-The teachers are `contrasting` (demonstrations), `pairwise` (preferences) and `classifying` (labeled texts).
+The teachers are `contrasting` (demonstrations), `pairwise` (preferences), `kwise` (rankings),
+`classifying` (labeled texts) and `rating` (rated texts).
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from torch import nn
 
 from heedful.engines.classifying import LabeledTeacher
 from heedful.engines.contrasting import ContrastTeacher
+from heedful.engines.ensembling import ensemble_of
 from heedful.engines.fitting import FitSettings, fit
+from heedful.engines.kwise import RankingTeacher
 from heedful.engines.pairwise import PairTeacher
+from heedful.engines.rating import RatingTeacher
 from heedful.errors import ConfigError, ModelError
 from heedful.models.adapters import add_lora
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
+from heedful.models.ensemble import Ensemble
 from heedful.models.folders import resolve_source
 from heedful.models.loading import load_tokenizer
 from heedful.models.opening import open_model
@@ -33,22 +38,30 @@ if TYPE_CHECKING:
 Metrics = dict[str, Any]
 
 
+Model = Any
+"""A RewardModel or, of pairs and rankings, also an Ensemble."""
+
+
 class Teacher(Protocol):
     """What tells the modes apart."""
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Model) -> Fit:
         """Return what the fitting loop needs."""
         ...
 
-    def finished(self, model: RewardModel) -> RewardModel:
+    def finished(self, model: Model) -> Model:
         """Return the model after what is fitted last, such as a temperature."""
         ...
 
-    def judge(self, model: RewardModel) -> Metrics:
+    def settled(self, model: Model) -> Model:
+        """Return the model after what is fitted to its final scores, such as the temperature of pairs."""
+        ...
+
+    def judge(self, model: Model) -> Metrics:
         """Return the model's figures on rows it was not trained on."""
         ...
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Model) -> Iterator[Record]:
         """Yield the tune rows with their scores in `meta`."""
         ...
 
@@ -65,14 +78,13 @@ def fit_reward(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *
         )
         return _finish(config, _calibrated(ready, inputs), {}, out)
     teacher = _teacher(config, inputs, seed)
-    model = _beginning(config, inputs, out, seed)
-    merge = _adapted(config, model.backbone, seed)
-    job = teacher.job(model)
+    begun = _beginning(config, inputs, out, seed)
+    learner, merged = _learner(config, begun, seed, fresh="start" not in inputs)
+    job = teacher.job(learner)
     history = fit(job, FitSettings.of(config), out, seed=seed)
-    merge()
-    model = teacher.finished(model)
+    model = teacher.finished(merged())
     metrics = {f"{name}_before": value for name, value in history[0].items()} if history else {}
-    model = _calibrated(model, inputs)
+    model = teacher.settled(_calibrated(model, inputs))
     out.write("tune_scores", teacher.scored(model))
     return _finish(config, model, metrics | teacher.judge(model), out)
 
@@ -83,7 +95,28 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
         case "contrast":
             return ContrastTeacher(inputs["demonstrations"], seed=seed)
         case "pairwise":
-            return PairTeacher(inputs["preferences"], centering=config.centering, seed=seed)
+            return PairTeacher(
+                inputs["preferences"],
+                centering=config.centering,
+                weigh=config.weigh,
+                targets=config.targets,
+                margin_scale=config.margin_scale,
+                resample=config.resamples,
+                prompt_type=config.prompt_type,
+                seed=seed,
+            )
+        case "kwise":
+            return RankingTeacher(
+                inputs["rankings"],
+                inputs.get("preferences"),
+                loss=config.ranking_loss,
+                resample=config.resamples,
+                prompt_type=config.prompt_type,
+                centering=config.centering,
+                seed=seed,
+            )
+        case "rating":
+            return RatingTeacher(inputs["ratings"], better=config.better, seed=seed)
         case "classifier":
             return LabeledTeacher(inputs["labeled"], balance=config.balance, seed=seed)
 
@@ -94,11 +127,10 @@ def _beginning(config: Config, inputs: Mapping[str, Artifact], out: Workspace, s
         heads: Mode = "classifier" if config.mode == "classifier" else "pairwise"
         return new_reward_model(_language_model(config, inputs, out), heads, seed=derive_seed(seed, "reward", "head"))
     found = load_reward_model(inputs["start"].path / "model")
-    if isinstance(found, SequenceClassifier) or (found.mode == "classifier") != (config.mode == "classifier"):
-        kind = "pretrained" if isinstance(found, SequenceClassifier) else found.mode
-        raise ConfigError(
-            f"reward: mode '{config.mode}' cannot go on from the input 'start', a reward model of mode '{kind}'"
-        )
+    if not isinstance(found, RewardModel) or (found.mode == "classifier") != (config.mode == "classifier"):
+        kinds = {SequenceClassifier: "a reward model of mode 'pretrained'", Ensemble: "an ensemble"}
+        kind = kinds.get(type(found)) or f"a reward model of mode '{found.mode}'"  # type: ignore[union-attr]
+        raise ConfigError(f"reward: mode '{config.mode}' cannot go on from the input 'start', {kind}")
     return RewardModel(found.backbone, found.heads)
 
 
@@ -117,6 +149,25 @@ def _language_model(config: Config, inputs: Mapping[str, Artifact], out: Workspa
     if hasattr(model, "peft_config"):
         model = model.merge_and_unload()
     return body_of(model, load_tokenizer(folder), _reading(config))
+
+
+def _learner(config: Config, model: RewardModel, seed: int, *, fresh: bool) -> tuple[Model, Callable[[], Model]]:
+    """Return what is fitted, one model or an ensemble on its backbone, and what gives the fitted model at the end."""
+    group = config.ensemble
+    apart = group is not None and group.differ == "adapter"
+    merge = (lambda: None) if apart else _adapted(config, model.backbone, seed)
+    learner: Model = model
+    if group is not None:
+        learner = ensemble_of(model, group, config.lora if apart else None, seed=seed, fresh=fresh)
+
+    def fitted() -> Model:
+        merge()
+        if group is None or group.combine != "weights":
+            return learner
+        backbone, head = learner.averaged()
+        return RewardModel(backbone, [head])
+
+    return learner, fitted
 
 
 def _adapted(config: Config, backbone: Backbone, seed: int) -> Callable[[], object]:
@@ -157,7 +208,7 @@ def _calibrated(model: Any, inputs: Mapping[str, Artifact]) -> Any:
     return model.calibrated([row.prompt for row in rows], [row.completion for row in rows])
 
 
-def _finish(config: Config, model: RewardModel | SequenceClassifier, metrics: Metrics, out: Workspace) -> Artifact:
+def _finish(config: Config, model: Model, metrics: Metrics, out: Workspace) -> Artifact:
     model.save(out.folder("model"))
     scale = {"gain": model.scale.gain, "bias": model.scale.bias, "temperature": model.scale.temperature}
     about: Metrics = {"name": config.called, "mode": config.mode, "sees_prompt": model.backbone.reading.sees_prompt}

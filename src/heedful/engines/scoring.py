@@ -40,6 +40,12 @@ def scorer_for(scoring: ScoringGroup, inputs: Mapping[str, Artifact], base: Path
     return load_reward_model(inputs["reward"].path / "model")
 
 
+def reward_models(scoring: ScoringGroup, inputs: Mapping[str, Artifact]) -> list[Artifact]:
+    """Return the artifacts of the reward models that count in the score: the only one, or those of parts with a weight."""
+    counted = [part.input for part in scoring.parts.values() if part.weight] if scoring.parts else ["reward"]
+    return [inputs[role] for role in counted if role is not None and role in inputs]
+
+
 def arrived(scorer: Scorer) -> dict[str, str]:
     """Return name to hash of all that came from parts outside so far; empty where nothing does."""
     return dict(scorer.arrived) if isinstance(scorer, WeightedSum) else {}

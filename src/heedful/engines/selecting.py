@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from heedful.errors import ConfigError, DataError
 from heedful.models.prompts import Renderer
 from heedful.records.artifacts import Artifact
-from heedful.records.types import PromptRecord
+from heedful.records.types import LabeledText, PromptRecord, RatedText
 
 
 def chosen_prompts(
@@ -49,3 +49,19 @@ def check_prompts(
             raise DataError(f"id '{prompt.id}': {error}", path=path, line=line) from None
         longest = max(longest, len(tokens))
     return longest
+
+
+def check_groups(splits: Mapping[str, Sequence[LabeledText | RatedText]], kind: str) -> None:
+    """Refuse a group whose rows are on both sides of a split.
+
+    Raises:
+        DataError: names the group and both files.
+    """
+    seen: dict[str, str] = {}
+    for split, rows in splits.items():
+        for row in rows:
+            if row.group is not None and seen.setdefault(row.group, split) != split:
+                raise DataError(
+                    f"group {row.group!r} is in {seen[row.group]}.{kind} and in {split}.{kind}",
+                    fix="keep the rows of a group on one side of the split",
+                )

@@ -169,3 +169,33 @@ def _check_whole(model: Any, folder: Path, name: str) -> None:
         raise ModelError(
             f"{folder}: not a whole adapter for this model: {missing[0]} is missing; save or train it again"
         )
+
+
+def add_sibling(model: Any, source: str, name: str, *, seed: int) -> None:
+    """Give a peft model another fresh trainable adapter of the shape of `source`; which one is active stays."""
+    with _gradients_kept(model), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed % 2**63)
+        model.add_adapter(name, copy.deepcopy(model.peft_config[source]))
+        model.set_adapter(source)
+    for key, parameter in model.named_parameters():
+        if f".{name}." in key and "lora_" in key:
+            parameter.requires_grad_(True)
+
+
+def save_without_adapters(model: Any, folder: Path) -> None:
+    """Write the base of a peft model as it is without its adapters, which stay in place."""
+    base = model.get_base_model()
+    state = {key.replace(".base_layer.", "."): value for key, value in base.state_dict().items() if ".lora_" not in key}
+    base.save_pretrained(str(folder), state_dict=state)
+
+
+@torch.no_grad()
+def merged_mean(model: Any, names: list[str]) -> None:
+    """Add the mean of what these adapters add to the base's weights, and take all adapters off."""
+    from peft.tuners.lora import LoraLayer
+
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            added = torch.stack([layer.get_delta_weight(name) for name in names]).mean(0)
+            layer.get_base_layer().weight.add_(added)
+    model.unload()

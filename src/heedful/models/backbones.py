@@ -91,7 +91,7 @@ class Backbone:
         self.reading = reading
         self.kind: Kind = model_kind(model.config)
         self._packs = False
-        if self.kind == "causal":
+        if self.kind == "causal" and model.base_model is model:  # a classifier has its own head, and is read in rows
             adopt(model)
             self._packs = packable(model, model)
         self._renderer = Renderer(tokenizer, False, stop=stop_ids(model, tokenizer)) if self.kind == "causal" else None

@@ -1,10 +1,9 @@
 """Reward models: a backbone and scalar heads that give a text one number.
 
 * pairwise: score = gain * head(state) + bias. Gain and bias are fitted after training, so that the scores of reference
-samples
-  have mean 0 and standard deviation 1.
-* classifier: two heads, wanted and unwanted. The wanted class's logit (divided by a fitted temperature) is the score,
-the
+  samples have mean 0 and standard deviation 1. A temperature is fitted on held-out pairs: it says how sure a lead in score is,
+  and moves no score.
+* classifier: two heads, wanted and unwanted. The wanted class's logit (divided by a fitted temperature) is the score, the
   probability of the unwanted class is, say, the toxicity.
 
 Both are saved as safetensors and JSON and read back exactly.
@@ -14,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +23,8 @@ from torch.nn import Parameter
 
 from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, Text, by_length, load_backbone
+from heedful.models.ensemble import MODE as ENSEMBLE
+from heedful.models.ensemble import Ensemble, load_ensemble
 from heedful.models.heads import ScalarHead
 from heedful.models.sequence_classifier import Scale, SequenceClassifier, load_sequence_classifier
 from heedful.records.types import Prompt
@@ -74,8 +75,7 @@ class RewardModel:
         self, prompts: Sequence[Prompt], completions: Sequence[str], **_columns: Sequence[Any]
     ) -> list[float | None]:
         """Return one number per completion; for a classifier, the logit of the wanted class."""
-        raw = self.raw_batched(prompts, completions)[:, 0].double() / self.scale.temperature
-        return list(self.scale.apply(raw).tolist())
+        return list(self.scale.apply(self._unscaled(prompts, completions)).tolist())
 
     def probability_unwanted(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
         """Return P(unwanted class) in [0, 1]; of a pairwise model DataError, for it has no classes."""
@@ -94,8 +94,23 @@ class RewardModel:
 
         Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.1.
         """
-        raw = self.raw_batched(prompts, completions)[:, 0].double() / self.scale.temperature
-        return RewardModel(self.backbone, self.heads, self.scale.fitted(raw))
+        return RewardModel(self.backbone, self.heads, self.scale.fitted(self._unscaled(prompts, completions)))
+
+    def tempered(self, spread: float) -> RewardModel:
+        """Return the same model, whose lead of `spread` reward units over another completion means odds of e to 1."""
+        return RewardModel(self.backbone, self.heads, replace(self.scale, temperature=spread / self.scale.gain))
+
+    def probability_better(self, leads: Sequence[float]) -> list[float]:
+        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's.
+
+        sigmoid(lead / (gain * temperature))
+        """
+        return list((torch.tensor(leads, dtype=torch.float64) / (self.scale.gain * self.scale.temperature)).sigmoid())
+
+    def _unscaled(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
+        """Return the numbers [N] that gain and bias are applied to. A pair's temperature does not move scores."""
+        raw = self.raw_batched(prompts, completions)[:, 0].double()
+        return raw / self.scale.temperature if self.mode == "classifier" else raw
 
     def save(self, folder: Path) -> None:
         """Write `backbone/`, one file per head and `reward.json`."""
@@ -113,7 +128,7 @@ def new_reward_model(backbone: Backbone, mode: Mode, *, seed: int) -> RewardMode
     return RewardModel(backbone, [ScalarHead(backbone.width, seed=seed + number) for number in range(count)])
 
 
-def load_reward_model(folder: Path) -> RewardModel | SequenceClassifier:
+def load_reward_model(folder: Path) -> RewardModel | SequenceClassifier | Ensemble:
     """Read the reward model of a folder that the `reward` stage wrote.
 
     Raises:
@@ -126,6 +141,8 @@ def load_reward_model(folder: Path) -> RewardModel | SequenceClassifier:
             return load_sequence_classifier(
                 folder / BACKBONE, facts["wanted"], reading=Reading(**facts["reading"]), scale=Scale(**facts["scale"])
             )
+        if facts["mode"] == ENSEMBLE:
+            return load_ensemble(folder, facts)
         reading, scale = Reading(**facts["reading"]), Scale(**facts["scale"])
         count = 1 if facts["mode"] == "pairwise" else 2
     except (OSError, ValueError, KeyError, TypeError) as error:

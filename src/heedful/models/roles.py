@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 from torch.nn import Parameter
 
 from heedful.models.table import Context, Evaluation, Table
 from heedful.records.types import Prompt
+
+if TYPE_CHECKING:
+    from heedful.models.backbones import Backbone, Text
+    from heedful.models.heads import ScalarHead
+    from heedful.models.sequence_classifier import Scale
 
 
 @runtime_checkable
@@ -20,6 +25,26 @@ class Scorer(Protocol):
         self, prompts: Sequence[Prompt], completions: Sequence[str], **columns: Sequence[Any]
     ) -> list[float | None]:
         """Return one number per completion; higher is better."""
+        ...
+
+
+class Learner(Scorer, Protocol):
+    """A scorer that pairs or rankings can teach: a reward model, or an ensemble of them."""
+
+    backbone: Backbone
+    heads: list[ScalarHead]
+    scale: Scale
+
+    def parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield the named parameters that may be trained."""
+        ...
+
+    def raw(self, texts: Sequence[Text]) -> Tensor:
+        """Return one number per text and member [B, M], before any scale, with gradients where they are on."""
+        ...
+
+    def tempered(self, spread: float) -> Self:
+        """Return the same scorer, whose lead of `spread` reward units means odds of e to 1."""
         ...
 
 

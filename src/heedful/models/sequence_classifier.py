@@ -27,7 +27,10 @@ ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Scale:
-    """score = gain * raw + bias; a classifier's logits are divided by `temperature` before."""
+    """score = gain * raw + bias; a classifier's logits are divided by `temperature` before.
+
+    Of a pairwise model P(a is better than b) = sigmoid((raw_a - raw_b) / temperature).
+    """
 
     gain: float = 1.0
     bias: float = 0.0

@@ -85,7 +85,7 @@ def clustered_mean(
     Raises:
         DataError: no row, lengths that differ, or a value that is not finite.
     """
-    numbers = _rows(values, clusters)
+    numbers = finite_rows(values, clusters)
     return clustered_ratio(numbers, np.ones_like(numbers), clusters, seed=seed, draws=draws, level=level)
 
 
@@ -105,11 +105,11 @@ def clustered_ratio(
     Raises:
         DataError: no row, lengths that differ, a value that is not finite, or denominators that sum to 0.
     """
-    above, below = _rows(numerators, clusters), _rows(denominators, clusters)
+    above, below = finite_rows(numerators, clusters), finite_rows(denominators, clusters)
     if below.sum() == 0:
         raise DataError("a ratio needs denominators that do not sum to 0")
-    sums = _cluster_sums(np.stack([above, below], axis=1), clusters)
-    totals = _resampled_totals(sums, seed=seed, draws=draws)
+    sums = cluster_sums(np.stack([above, below], axis=1), clusters)
+    totals = resampled_totals(sums, seed=seed, draws=draws)
     totals = totals[totals[:, 1] != 0]
     low, high = np.quantile(totals[:, 0] / totals[:, 1], [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(above.sum() / below.sum()), float(low), float(high), len(above), len(sums))
@@ -123,7 +123,9 @@ def paired_change(before: ArrayLike, after: ArrayLike, clusters: Clusters, *, se
         after: [N].
         clusters: [N], the prompt of each row.
     """
-    return clustered_mean(_rows(after, clusters) - _rows(before, clusters), clusters, seed=seed, draws=draws)
+    return clustered_mean(
+        finite_rows(after, clusters) - finite_rows(before, clusters), clusters, seed=seed, draws=draws
+    )
 
 
 def relative_change(
@@ -136,9 +138,9 @@ def relative_change(
     Returns:
         None where some resample has a mean before of the other sign or 0: a relative change would then mean nothing.
     """
-    first = _rows(before, clusters)
-    sums = _cluster_sums(np.stack([_rows(after, clusters) - first, first], axis=1), clusters)
-    totals = _resampled_totals(sums, seed=seed, draws=draws)
+    first = finite_rows(before, clusters)
+    sums = cluster_sums(np.stack([finite_rows(after, clusters) - first, first], axis=1), clusters)
+    totals = resampled_totals(sums, seed=seed, draws=draws)
     base = first.sum()
     if base == 0 or bool((totals[:, 1] * base <= 0).any()):
         return None
@@ -148,7 +150,7 @@ def relative_change(
 
 def win_rate(before: ArrayLike, after: ArrayLike, clusters: Clusters, *, seed: int, draws: int = 2000) -> Estimate:
     """Return the share of rows where after beats before, a tie counting one half; interval clustered by prompt."""
-    wins = (np.sign(_rows(after, clusters) - _rows(before, clusters)) + 1) / 2
+    wins = (np.sign(finite_rows(after, clusters) - finite_rows(before, clusters)) + 1) / 2
     return clustered_mean(wins, clusters, seed=seed, draws=draws)
 
 
@@ -159,7 +161,7 @@ def sign_flip_test(differences: ArrayLike, clusters: Clusters, *, seed: int, dra
 
     Never 0; the smallest possible value is 1 / (1 + draws), or about 2 / 2**clusters where clusters are few.
     """
-    sums = _cluster_sums(_rows(differences, clusters)[:, None], clusters)[:, 0]
+    sums = cluster_sums(finite_rows(differences, clusters)[:, None], clusters)[:, 0]
     seen = abs(sums.sum())
     rng = np.random.default_rng(seed)
     rows = max(1, _BLOCK // len(sums))
@@ -187,7 +189,7 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     from scipy.stats import rankdata
 
     wanted = np.asarray(labels, dtype=bool)
-    numbers = _rows(scores, wanted)
+    numbers = finite_rows(scores, wanted)
     m = int(wanted.sum())
     if m in (0, len(wanted)):
         raise DataError("an AUC needs rows of both classes, found one only")
@@ -209,7 +211,7 @@ def clustered_auc(
     """
     value = roc_auc(scores, labels)
     wanted = np.asarray(labels, dtype=np.float64)
-    levels, level_of = np.unique(_rows(scores, clusters), return_inverse=True)
+    levels, level_of = np.unique(finite_rows(scores, clusters), return_inverse=True)
     place, size = _places(clusters)
     rng = np.random.default_rng(seed)
     aucs = []
@@ -239,7 +241,7 @@ def expected_calibration_error(
     Source: Naeini et al. 2015, for two classes.
     """
     wanted = np.asarray(labels, dtype=np.float64)
-    numbers = _rows(probabilities, wanted)
+    numbers = finite_rows(probabilities, wanted)
     if numbers.min() < 0 or numbers.max() > 1:
         raise DataError("probabilities must lie in [0, 1]")
     weight = _weights(weights, wanted)
@@ -264,7 +266,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike 
     from scipy.special import log_expit
 
     wanted = np.asarray(labels, dtype=np.float64)
-    numbers = _rows(logits, wanted)
+    numbers = finite_rows(logits, wanted)
     weight = _weights(weights, wanted)
 
     def loss(log_temperature: float) -> float:
@@ -320,7 +322,7 @@ def _longest_common_subsequence(ours: Sequence[str], theirs: Sequence[str]) -> i
     return len(ours) - row.bit_count()
 
 
-def _rows(values: ArrayLike, clusters: Clusters) -> Floats:
+def finite_rows(values: ArrayLike, clusters: Clusters) -> Floats:
     """Return the values as numbers, checked."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or len(numbers) != len(clusters) or not len(numbers):
@@ -334,13 +336,13 @@ def _weights(weights: ArrayLike | None, rows: Floats) -> Floats:
     """Return one weight per row, checked; 1 each where none are given."""
     if weights is None:
         return np.ones(len(rows))
-    numbers = _rows(weights, rows)
+    numbers = finite_rows(weights, rows)
     if numbers.min() <= 0:
         raise DataError("weights must be above 0; leave rows that shall not count out before")
     return numbers
 
 
-def _cluster_sums(columns: Floats, clusters: Clusters) -> Floats:
+def cluster_sums(columns: Floats, clusters: Clusters) -> Floats:
     """Return the sum of each column over each cluster, [C, k], clusters in order of appearance."""
     place, size = _places(clusters)
     return np.stack([np.bincount(place, weights=column, minlength=size) for column in columns.T], axis=1)
@@ -352,7 +354,7 @@ def _places(clusters: Clusters) -> tuple[NDArray[np.int64], int]:
     return np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters]), len(numbers)
 
 
-def _resampled_totals(sums: Floats, *, seed: int, draws: int) -> Floats:
+def resampled_totals(sums: Floats, *, seed: int, draws: int) -> Floats:
     """Return the column totals of each bootstrap resample of the clusters, [draws, k]."""
     rng = np.random.default_rng(seed)
     size = len(sums)

@@ -12,7 +12,7 @@ from typing import Any
 
 from heedful.errors import DataError
 from heedful.records.recipes import show
-from heedful.records.types import Demonstration, LabeledText, Message, Preference, Prompt
+from heedful.records.types import Demonstration, LabeledText, Message, Preference, Prompt, Ranking, RatedText
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 _TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -93,6 +93,53 @@ def labeled_to_trl(record: LabeledText) -> dict[str, Any]:
     chat = isinstance(prompt, list)
     completion = _assistant(record.completion) if chat else record.completion
     return {"prompt": prompt, "completion": completion, "label": record.label}
+
+
+def rated_from_row(row: Mapping[str, Any], *, identity: str) -> RatedText:
+    """Return a row {prompt, completion, rating} as a rated text."""
+    rating = _field(row, "rating")
+    if isinstance(rating, bool) or not isinstance(rating, int | float):
+        raise DataError(f"a number was expected, got {show(rating)}", field="rating")
+    prompt, completion = as_prompt(_field(row, "prompt"), "prompt"), _answer(_field(row, "completion"), "completion")
+    return RatedText(id=identity, prompt=prompt, completion=completion, rating=rating)
+
+
+def ranking_from_row(row: Mapping[str, Any], *, identity: str) -> Ranking:
+    """Return a row {prompt, completions, ranking} as a ranking; completions are a table of ids to texts, or a list of texts.
+
+    A list's completions are called by their number, from 0: `ranking = [[2], [0, 1]]` puts the third above the others, which
+    are tied. `fails`, `labeler`, `criterion` and `task_id` may stand there too.
+
+    Raises:
+        DataError: a field is missing or of another shape; names the field.
+    """
+    given = _field(row, "completions")
+    completions = dict(enumerate(given)) if isinstance(given, list) else given
+    if not isinstance(completions, Mapping) or not all(isinstance(text, str) for text in completions.values()):
+        raise DataError(f"a list or a table of texts was expected, got {show(given)}", field="completions")
+    groups = [[str(one) for one in _listed(group, "ranking")] for group in _listed(_field(row, "ranking"), "ranking")]
+    fails = [str(one) for one in _listed(row.get("fails") or [], "fails")]
+    placed, there = [one for group in [*groups, fails] for one in group], [str(key) for key in completions]
+    if sorted(placed) != sorted(there):
+        raise DataError(
+            f"every completion was expected once ({', '.join(there)}), got {', '.join(placed) or 'none'}",
+            field="ranking",
+        )
+    return Ranking(
+        task_id=str(row.get("task_id", identity)),
+        prompt=as_prompt(_field(row, "prompt"), "prompt"),
+        completions={str(key): text for key, text in completions.items()},
+        ranking=tuple(tuple(group) for group in groups if group),
+        fails=tuple(fails),
+        labeler=str(row.get("labeler", "")),
+        criterion=str(row.get("criterion", "")),
+    )
+
+
+def _listed(value: Any, field: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise DataError(f"a list was expected, got {show(value)}", field=field)
+    return value
 
 
 def from_hh(row: Mapping[str, Any], *, task_id: str = "", chat: bool = False) -> Preference:

@@ -14,12 +14,30 @@ from pydantic import JsonValue, ValidationError
 
 from heedful.errors import DataError
 from heedful.records.expected import plainly
-from heedful.records.formats import HUMAN, as_prompt, demonstration_from_trl, from_hh, from_trl, labeled_from_trl
+from heedful.records.formats import (
+    HUMAN,
+    as_prompt,
+    demonstration_from_trl,
+    from_hh,
+    from_trl,
+    labeled_from_trl,
+    ranking_from_row,
+    rated_from_row,
+)
 from heedful.records.recipes import nearest, show
 from heedful.records.seeds import derive_seed
 from heedful.records.sources import Row, column, container_of, matches, read_file, read_hub
 from heedful.records.splits import SPLITS, Entry, Importable, SplitBook, key_of
-from heedful.records.types import Demonstration, LabeledText, Message, Preference, Prompt, PromptRecord
+from heedful.records.types import (
+    Demonstration,
+    LabeledText,
+    Message,
+    Preference,
+    Prompt,
+    PromptRecord,
+    Ranking,
+    RatedText,
+)
 
 __all__ = ["SPLITS", "Source", "SplitBook", "fill", "import_source"]
 
@@ -32,6 +50,8 @@ COLUMNS = {
     "demonstrations": ("prompt", "completion", "messages"),
     "preferences": ("prompt", "chosen", "rejected", "margin", "task_id"),
     "labeled": ("prompt", "completion", "label"),
+    "ratings": ("prompt", "completion", "rating"),
+    "rankings": ("prompt", "completions", "ranking", "fails", "labeler", "criterion", "task_id"),
 }
 """Kind of rows to what a column of theirs may be called; each may also have `id` and `group`."""
 
@@ -192,7 +212,7 @@ def _record(source: Source, row: Row, line: int, identity: str) -> Importable:
             if source.format != "trl":
                 _require_prompt(source, ours, line)
             if "margin" in ours:
-                ours["margin"] = _margin(source, ours, line)
+                ours["margin"] = _number(source, ours, line, "margin")
             record: Importable = from_trl(ours, task_id=str(ours.get("task_id", identity)))
         case "demonstrations":
             record = demonstration_from_trl(ours, identity=identity)
@@ -200,6 +220,13 @@ def _record(source: Source, row: Row, line: int, identity: str) -> Importable:
             ours = {"prompt": "", **ours, "label": _label(source, ours, line)}
             extra["group"] = str(ours["group"]) if "group" in source.columns else None
             record = labeled_from_trl(ours, identity=identity)
+        case "ratings":
+            ours = {"prompt": "", **ours}
+            ours["rating"] = _number(source, ours, line, "rating") if "rating" in ours else None
+            extra["group"] = str(ours["group"]) if "group" in source.columns else None
+            record = rated_from_row(ours, identity=identity)
+        case "rankings":
+            record = ranking_from_row(ours, identity=identity)
         case _:
             prompt = column(ours, "prompt", path=source.place, line=line)
             return PromptRecord(id=identity, prompt=_chat(source, as_prompt(prompt, "prompt")), meta=extra["meta"])
@@ -215,9 +242,9 @@ def _require_prompt(source: Source, ours: Row, line: int) -> None:
     column(ours, "prompt", path=source.place, line=line)
 
 
-def _margin(source: Source, ours: Row, line: int) -> Any:
-    """Return the margin as it is; CSV has only text, where a number is read and an empty cell is none."""
-    value = ours["margin"]
+def _number(source: Source, ours: Row, line: int, field: str) -> Any:
+    """Return a column's value as it is; CSV has only text, where a number is read and an empty cell is none."""
+    value = ours[field]
     if source.container != "csv":
         return value
     if not value.strip():
@@ -225,7 +252,7 @@ def _margin(source: Source, ours: Row, line: int) -> Any:
     with contextlib.suppress(ValueError):
         if math.isfinite(float(value)):
             return float(value)
-    name, fix = source.columns.get("margin", "margin"), "give a finite number, or leave the cell empty"
+    name, fix = source.columns.get(field, field), "give a finite number, or leave the cell empty"
     raise DataError(f"a number was expected, got {show(value)}", path=source.place, line=line, field=name, fix=fix)
 
 
@@ -253,6 +280,7 @@ def _meta(source: Source, row: Row, ours: Row) -> dict[str, JsonValue]:
     if source.meta is not None:
         return {name: _json(row[name], name) for name in source.meta if name in row}
     used = {"prompt", "completion", "messages", "chosen", "rejected", "margin", "label", "id", "task_id", "group"}
+    used |= set(COLUMNS[source.kind])
     used |= set(source.columns.values()) | set(_PLACEHOLDER.findall(source.prompt_template or ""))
     return {name: _json(value, name) for name, value in row.items() if name not in used}
 
@@ -310,12 +338,18 @@ def _useless(record: Importable) -> tuple[str, str] | None:
         return "the text is empty", blank
     if isinstance(record, Preference) and record.chosen == record.rejected:
         return "the same text as chosen; two different answers were expected", "rejected"
+    if isinstance(record, Ranking) and len(set(record.completions.values())) < 2:
+        return "at least two different completions were expected", "completions"
     return None
 
 
 def _blank_field(record: Importable) -> str | None:
-    """The first text of a record that is empty; a labeled text needs no prompt."""
-    names = ("completion",) if isinstance(record, LabeledText) else ("prompt", "completion", "chosen", "rejected")
+    """The first text of a record that is empty; a labeled or rated text needs no prompt."""
+    names = (
+        ("completion",)
+        if isinstance(record, LabeledText | RatedText)
+        else ("prompt", "completion", "chosen", "rejected")
+    )
     texts = {field: text for name in names for field, text in _texts(name, getattr(record, name, None))}
     return next((name for name, text in texts.items() if not text.strip()), None)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from heedful.errors import DataError
-from heedful.records.types import Demonstration, LabeledText, Preference, Prompt, PromptRecord
+from heedful.records.types import Demonstration, LabeledText, Preference, Prompt, PromptRecord, Ranking, RatedText
 
 SPLITS = ("train", "tune", "heldout")
 """From nearest to training to furthest; also the order in which shares are laid out."""
 
-Importable = PromptRecord | Demonstration | Preference | LabeledText
+Importable = PromptRecord | Demonstration | Preference | LabeledText | RatedText | Ranking
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class SplitBook:
 
 
 def key_of(record: Importable) -> str:
-    """Return what two rows share when they ask the same: the prompt; for a labeled text without one, the text."""
-    if isinstance(record, LabeledText) and not record.prompt:
+    """Return what two rows share when they ask the same: the prompt; for a labeled or rated text without one, the text."""
+    if isinstance(record, LabeledText | RatedText) and not record.prompt:
         return f"text {record.completion}"
     if isinstance(record.prompt, str):
         return f"prompt {record.prompt}"

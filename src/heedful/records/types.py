@@ -160,6 +160,20 @@ class LabeledText(Record):
     meta: Meta = {}
 
 
+class RatedText(Record):
+    """A completion with a number that says how good, or how harmful, it is: what a regression learns from."""
+
+    id: str
+    prompt: Prompt = ""
+    completion: str
+    rating: Annotated[float, Field(allow_inf_nan=False)]
+    by: str | None = None
+    source: str | None = None
+    group: str | None = None
+    """Rows of one group stay on one side of a split."""
+    meta: Meta = {}
+
+
 class Outcome(Record):
     """One scored completion of the initial (`before`) or the aligned (`after`) model."""
 

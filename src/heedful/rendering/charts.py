@@ -118,7 +118,8 @@ def reward_accuracy(reward: RewardFigures) -> Chart | None:
     rows = [
         (name, value, colour)
         for name, value, colour in (
-            ("longer one wins", reward.length_baseline, svg.BEFORE),
+            ("length alone", reward.length_baseline, svg.BEFORE),
+            ("majority alone", reward.majority_baseline, svg.BEFORE),
             ("on the labels", reward.accuracy, svg.REWARD),
             ("on gold", reward.accuracy_gold, svg.REWARD),
             ("labelers agree", reward.agreement, svg.PEOPLE),
@@ -133,8 +134,9 @@ def reward_accuracy(reward: RewardFigures) -> Chart | None:
         "reward-accuracy", title, (NARROW, _REWARD_HEIGHT), lambda figure: _paint_shares(figure, rows, chance=True)
     )
     note = (
-        "Share of held-out pairs, ties left out. Green: the reward model. Violet: people; the ceiling is what a perfect "
-        "scorer would reach on these labels. Whiskers: 95 % interval."
+        "Share of held-out pairs, ties left out. Grey: rules without a model; the longer one wins (or the shorter, as in "
+        "training), the text wins that won most of its pairs in training. Green: the reward model. Violet: people; the "
+        "ceiling is what a perfect scorer would reach on these labels. Whiskers: 95 % interval."
     )
     return Chart(title, picture, note)
 

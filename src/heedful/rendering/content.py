@@ -115,8 +115,39 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class WrongText:
+    """A held-out text that the reward model judges against its label. `said` and `was` are words, such as "92 % unwanted"."""
+
+    prompt: str
+    text: str
+    said: str
+    was: str
+
+
+@dataclass(frozen=True)
+class GroupShare:
+    """How often the reward model is right on a group of held-out pairs."""
+
+    group: str
+    share: Estimate
+    n: int
+
+
+@dataclass(frozen=True)
+class LengthFigures:
+    """How scores go with the length of texts: plain, by ranks, and with the share of votes held fixed; -1 to 1."""
+
+    pearson: Estimate | None = None
+    spearman: Estimate | None = None
+    partial: Estimate | None = None
+
+
+@dataclass(frozen=True)
 class RewardFigures:
-    """The reward model on held-out labeled pairs, beside what any scorer could reach on them."""
+    """The reward model on held-out labeled pairs, beside what any scorer could reach on them.
+
+    `lead_over_length` is accuracy minus `length_baseline`, pair by pair; `groups` is accuracy by what tells pairs apart.
+    """
 
     mode: str
     n: int | None = None
@@ -125,10 +156,17 @@ class RewardFigures:
     agreement: Estimate | None = None
     ceiling: Estimate | None = None
     length_baseline: Estimate | None = None
+    majority_baseline: Estimate | None = None
+    lead_over_length: Estimate | None = None
+    groups: tuple[tuple[str, tuple[GroupShare, ...]], ...] = ()
+    length: LengthFigures = LengthFigures()
+    calibration_error_before: float | None = None
+    calibration_error: float | None = None
     auc: Estimate | None = None
     auc_by_source: tuple[tuple[str, float], ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     worst: tuple[Mistake, ...] = ()
+    wrong_texts: tuple[WrongText, ...] = ()
 
 
 @dataclass(frozen=True)

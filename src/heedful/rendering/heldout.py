@@ -9,14 +9,17 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heedful.numerics.statistics import clustered_mean
-from heedful.records.types import LabeledText, Preference, Prompt
-from heedful.rendering.content import CalibrationBin, Estimate, Mistake
+from heedful.records.types import LabeledText, Preference, Prompt, RatedText
+from heedful.rendering.content import CalibrationBin, Estimate, Mistake, WrongText
 from heedful.rendering.prompts import prompt_text
+from heedful.rendering.wording import number, percent
 
 _TIE = 0.5
 _NUM_BINS = 5
+_FEWEST_RANKED = 5
 _LONGEST_EXPONENT = 700.0
 """exp of more overflows; the probability is 1 in fp64 long before."""
 
@@ -54,6 +57,53 @@ def worst_mistakes(pairs: Iterable[Preference], count: int) -> tuple[Mistake, ..
     return tuple(
         Mistake(prompt_text(pair.prompt), pair.chosen, pair.rejected, pair.p, margin) for margin, pair in wrong[:count]
     )
+
+
+def wrong_texts(texts: Iterable[LabeledText], count: int) -> tuple[WrongText, ...]:
+    """Return the texts whose class the classifier is most sure of, and wrong about."""
+    judged = [(chance, text) for text in texts if isinstance(chance := text.meta.get("probability_unwanted"), float)]
+    wrong = [(chance, text) for chance, text in judged if (chance < _TIE) != text.label]
+    wrong.sort(key=lambda each: -abs(each[0] - _TIE))
+    return tuple(
+        WrongText(
+            prompt_text(text.prompt),
+            text.completion,
+            f"{percent(chance)} unwanted by the model",
+            f"labelled {'wanted' if text.label else 'unwanted'}",
+        )
+        for chance, text in wrong[:count]
+    )
+
+
+def wrong_ratings(texts: Iterable[RatedText], count: int, *, lower: bool) -> tuple[WrongText, ...]:
+    """Return the texts whose rank by score is furthest from their rank by rating, for scores may be on any scale.
+
+    Args:
+        lower: whether low ratings are the good ones, so that scores fall where ratings rise.
+    """
+    rows = [(score, text) for text in texts if isinstance(score := text.meta.get("score"), float)]
+    if len(rows) < _FEWEST_RANKED:
+        return ()
+    scores = np.array([score for score, _ in rows])
+    ratings = np.array([-text.rating if lower else text.rating for _, text in rows])
+    gaps = np.abs(_ranks(scores) - _ranks(ratings))
+    worst = sorted(range(len(rows)), key=lambda i: -gaps[i])[:count]
+    return tuple(
+        WrongText(
+            prompt_text(rows[i][1].prompt),
+            rows[i][1].completion,
+            f"score {number(rows[i][0])}",
+            f"rated {number(rows[i][1].rating)}",
+        )
+        for i in worst
+        if gaps[i] > 0
+    )
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values), dtype=np.float64)
 
 
 def labeler_accuracy(agreement: float) -> float | None:

@@ -6,15 +6,17 @@ Plain values in (parsed JSON), content out; opening files is left to the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from heedful.rendering.content import (
     Alert,
     CalibrationBin,
     Estimate,
+    GroupShare,
     LabelerFigures,
     LabelFigures,
+    LengthFigures,
     Mistake,
     OutcomeFigures,
     RewardFigures,
@@ -147,6 +149,12 @@ def reward_figures(raw: Raw, evaluated: Raw, labels: LabelFigures | None) -> Rew
         agreement=estimate_of(raw.get("agreement")) or (labels.agreement if labels else None),
         ceiling=estimate_of(raw.get("ceiling")),
         length_baseline=estimate_of(raw.get(length)),
+        majority_baseline=estimate_of(raw.get("accuracy_majority")),
+        lead_over_length=estimate_of(raw.get("lead_over_length")) if "accuracy" in raw else None,
+        groups=_groups(raw.get("accuracy_by")),
+        length=_length_figures(raw.get("length_correlation")),
+        calibration_error_before=number_of(raw.get("calibration_error_before")),
+        calibration_error=number_of(raw.get("calibration_error")),
         auc=estimate_in(raw, "auc", low="auc_low", high="auc_high"),
         auc_by_source=_numbers(raw.get("auc_by_source")),
         calibration=tuple(_bins(raw.get("calibration"))),
@@ -164,6 +172,23 @@ def _num_rows(raw: Raw) -> int | None:
 def _numbers(raw: object) -> tuple[tuple[str, float], ...]:
     pairs = raw.items() if isinstance(raw, Mapping) else ()
     return tuple((str(name), number) for name, each in pairs if (number := number_of(each)) is not None)
+
+
+def _groups(raw: object) -> tuple[tuple[str, tuple[GroupShare, ...]], ...]:
+    tables = raw.items() if isinstance(raw, Mapping) else ()
+    return tuple((str(name), tuple(_shares(rows))) for name, rows in tables if isinstance(rows, list))
+
+
+def _shares(rows: list[object]) -> Iterator[GroupShare]:
+    for row in rows:
+        share = estimate_of(row)
+        if isinstance(row, Mapping) and share is not None:
+            yield GroupShare(str(row.get("group", "")), share, int(number_of(row.get("n")) or 0))
+
+
+def _length_figures(raw: object) -> LengthFigures:
+    given = raw if isinstance(raw, Mapping) else {}
+    return LengthFigures(*(estimate_of(given.get(name)) for name in ("pearson", "spearman", "partial")))
 
 
 def _bins(raw: object) -> list[CalibrationBin]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heedful.rendering import charts, curves, findings, tables
+from heedful.rendering import charts, curves, findings, reward_words, tables
 from heedful.rendering.content import ReportContent, StageCost
 from heedful.rendering.pages import page
 from heedful.rendering.part_curves import part_curves
@@ -39,6 +39,9 @@ def render_report(content: ReportContent) -> str:
         curves=(*curves.run_curves(run), *part_curves(run)) if run and run.rows else (),
         frontier=curves.score_against_kl(run) if run else None,
         iterations=tables.iterations(run) if run and run.rows else None,
+        reward_words=reward_words.findings(reward) if reward else (),
+        reward_groups=reward_words.groups(reward) if reward else None,
+        reward_length=reward_words.length(reward) if reward else None,
         reward_charts=_drawn(charts.reward_accuracy(reward), charts.calibration(reward)) if reward else (),
         labelers_chart=charts.labelers(labels) if labels else None,
         labelers=tables.labelers(labels) if labels and labels.labelers else None,

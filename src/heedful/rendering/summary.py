@@ -51,7 +51,7 @@ def summarise(name: str, content: ReportContent, evaluated: Mapping[str, Any]) -
 def _reward_model(reward: RewardFigures) -> dict[str, float | int]:
     """Return the reward model's figures; `low` and `high` belong to `accuracy`, those of others carry their name."""
     parts: dict[str, float | int | None] = {"n": reward.n}
-    for name in ("accuracy", "accuracy_gold", "agreement", "ceiling", "length_baseline", "auc"):
+    for name in ("accuracy", "accuracy_gold", "agreement", "ceiling", "length_baseline", "majority_baseline", "auc"):
         value: Estimate | None = getattr(reward, name)
         if value is not None:
             prefix = "" if name == "accuracy" else f"{name}_"

@@ -130,6 +130,8 @@ class KLGroup(StageConfig):
 class RewardGroup(ScoringGroup):
     """From text to score."""
 
+    unproven: str | None = None
+    """The name of a reward model that is followed although its report does not show it better than length alone."""
     missing_eos: Literal["subtract", "replace"] = "subtract"
     """What happens to the score of a completion that ran into the length limit."""
     missing_eos_value: float = 1.0

@@ -1,4 +1,4 @@
-"""data: prompts, demonstrations, preferences and labeled texts, from files, the hub, or a generated world, each in its split."""
+"""data: prompts, demonstrations, pairs, rankings, labels and ratings, from files, the hub or a generated world, in splits."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ class SourceGroup(StageConfig):
     """The hub data set's commit; without one the newest is taken, and the digest cannot see it change."""
     format: Literal["auto", "jsonl", "json", "csv", "parquet", "trl", "hh"] = "auto"
     """How to read it; `auto` goes by the file's ending. `trl` and `hh` are the row formats of TRL and of Anthropic's dialogues."""
-    kind: Literal["prompts", "demonstrations", "preferences", "labeled"] = "prompts"
+    kind: Literal["prompts", "demonstrations", "preferences", "labeled", "ratings", "rankings"] = "prompts"
     """What the rows are."""
     columns: dict[str, str] = {}
-    """Our name to the file's column: prompt, completion, chosen, rejected, margin, label, id, group. The same name by default."""
+    """Our name to the file's column: prompt, completion, chosen, rejected, margin, label, rating, completions, ranking, id, group.
+    The same name by default."""
     prompt_template: str | None = None
     """The prompt with `{column}` where a row's text goes, instead of a prompt column."""
     chat: bool = False

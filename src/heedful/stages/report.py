@@ -14,7 +14,7 @@ from heedful.errors import ArtifactError, ConfigError, DataError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.jsonl import iter_rows
 from heedful.records.seeds import derive_seed
-from heedful.records.types import LabeledText, Outcome, Preference
+from heedful.records.types import LabeledText, Outcome, Preference, RatedText
 from heedful.stages.scoring import weights_of
 from heedful.stages.spec import InputSpec, StageConfig
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 2
+VERSION = 3
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),
@@ -157,16 +157,25 @@ def _reward(
     inputs: Mapping[str, Artifact], evaluated: Mapping[str, Any], labels: LabelFigures | None, seed: int
 ) -> RewardFigures | None:
     """Return the reward model's figures; what its stage did not write is worked out from its scored held-out rows."""
+    from heedful.rendering import heldout
     from heedful.rendering.reading import reward_figures
 
     raw = _json_of(inputs, "reward", "reward.json")
     figures = reward_figures(raw, evaluated, labels)
     if figures is None or "reward" not in inputs or not (inputs["reward"].path / "tune_scores.jsonl").is_file():
         return figures
-    if figures.mode == "pairwise":
-        pairs = inputs["reward"].records("tune_scores", Preference)
-        return _with_pairs(figures, pairs, raw, _ceiling(pairs, _world(inputs), labels, seed))
-    return _with_texts(figures, inputs["reward"].records("tune_scores", LabeledText))
+    match figures.mode:
+        case "pairwise" | "kwise":
+            pairs = inputs["reward"].records("tune_scores", Preference)
+            return _with_pairs(figures, pairs, raw, _ceiling(pairs, _world(inputs), labels, seed))
+        case "classifier":
+            return _with_texts(figures, inputs["reward"].records("tune_scores", LabeledText))
+        case "rating":
+            lower = inputs["reward"].manifest["config"].get("better") == "lower"
+            rated = inputs["reward"].records("tune_scores", RatedText)
+            return replace(figures, wrong_texts=heldout.wrong_ratings(rated, _NUM_MISTAKES, lower=lower))
+        case _:
+            return figures
 
 
 def _with_pairs(
@@ -174,7 +183,7 @@ def _with_pairs(
 ) -> RewardFigures:
     from heedful.rendering import heldout
 
-    judged = heldout.pair_confidences(pairs, float(raw.get("gain") or 1.0))
+    judged = heldout.pair_confidences(pairs, float(raw.get("gain") or 1.0) * float(raw.get("temperature") or 1.0))
     return replace(
         figures,
         calibration=figures.calibration or heldout.calibration(judged),
@@ -200,7 +209,11 @@ def _ceiling(pairs: list[Preference], world: str | None, labels: LabelFigures | 
 def _with_texts(figures: RewardFigures, texts: list[LabeledText]) -> RewardFigures:
     from heedful.rendering import heldout
 
-    return replace(figures, calibration=figures.calibration or heldout.calibration(heldout.text_confidences(texts)))
+    return replace(
+        figures,
+        calibration=figures.calibration or heldout.calibration(heldout.text_confidences(texts)),
+        wrong_texts=heldout.wrong_texts(texts, _NUM_MISTAKES),
+    )
 
 
 def _labelers_skill(labels: LabelFigures | None) -> float | None:

@@ -1,4 +1,4 @@
-"""reward: a model that gives a completion one number, from pairs of completions, labeled texts or demonstrations."""
+"""reward: a model that gives a completion one number, from pairs, rankings, labels, ratings or demonstrations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 3
+VERSION = 4
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data", "ai_feedback"), required=False),
+    "rankings": InputSpec(stages=("consensus", "collect", "data"), required=False),
     "labeled": InputSpec(stages=("data", "collect"), required=False),
+    "ratings": InputSpec(stages=("data",), required=False),
     "demonstrations": InputSpec(stages=("data",), required=False),
     "start": InputSpec(stages=("reward",), required=False),
     "policy": InputSpec(stages=("sft", "align"), required=False),
@@ -34,7 +36,7 @@ class BackboneGroup(StageConfig):
     of the completion, which learns more from few pairs, or their `sum`, where each part of an answer adds to its worth. An
     encoder-decoder's start state needs no choice."""
     sees_prompt: bool | None = None
-    """False for a judge of the completion alone. Unset: True for `pairwise` and `contrast`, else False."""
+    """False for a judge of the completion alone. Unset: True for `pairwise`, `kwise` and `contrast`, else False."""
     max_tokens: int = Field(default=512, ge=8)
     """Longer texts are cut: a decoder loses the front of the prompt, an encoder the end."""
     freeze_layers: int = Field(default=0, ge=0)
@@ -45,13 +47,31 @@ class BackboneGroup(StageConfig):
     """Also read pickled weights, which can run code. Safetensors need no such trust."""
 
 
+class EnsembleGroup(StageConfig):
+    """Several members on one base, of modes `pairwise` and `kwise`; trained together, each as if alone."""
+
+    members: int = Field(default=5, ge=2, le=32)
+    """How many; memory of a step grows with it, except where only heads differ."""
+    differ: Literal["adapter", "head"] = "adapter"
+    """`adapter`: each has an adapter (of the shape of the group `lora`) and a head of its own on one frozen base; `head`: each has
+    a head of its own on one trunk, which costs next to nothing."""
+    combine: Literal["mean", "worst", "mean_minus_variance", "weights"] = "mean"
+    """From the members' scores to one; `weights` averages their weights instead, which leaves one ordinary model."""
+    variance_weight: float = Field(default=1.0, ge=0)
+    """Of `mean_minus_variance`: how much the members' disagreement costs, per squared standard deviation of a member's scores."""
+    resample: bool = True
+    """Each member learns from a bootstrap of the prompts of its own; else all learn from the same."""
+
+
 class Config(StageConfig):
     """Settings of `reward`."""
 
-    mode: Literal["pairwise", "classifier", "contrast", "pretrained"] = "pairwise"
-    """`pairwise` learns from the input `preferences`, `classifier` from the input `labeled`. `contrast` learns from the input
-    `demonstrations` which prompt an answer belongs to: a first lesson, from which a `pairwise` model goes on by its input
-    `start`. `pretrained` uses an existing sequence classifier as it is and trains nothing."""
+    mode: Literal["pairwise", "kwise", "classifier", "rating", "contrast", "pretrained"] = "pairwise"
+    """`pairwise` learns from the input `preferences`, `kwise` from the input `rankings` (an input `preferences` beside it says
+    which pairs are held out), `classifier` from the input `labeled` (thumbs up and down are such labels), `rating` from the
+    numbers of the input `ratings`, by a squared loss. `contrast` learns from the input `demonstrations` which prompt an answer
+    belongs to: a first lesson, from which a `pairwise` model goes on by its input `start`. `pretrained` uses an existing
+    sequence classifier as it is and trains nothing."""
     name: str = ""
     """What figures and report call this model; empty: a `pretrained` classifier's source, else "reward model" or "classifier"."""
     backbone: BackboneGroup = BackboneGroup()
@@ -59,18 +79,36 @@ class Config(StageConfig):
     """`pretrained`: the wanted class, as the classifier's configuration names it."""
     lora: LoraGroup | None = None
     """Train an adapter, merged at the end; without this group all weights are trained."""
+    ensemble: EnsembleGroup | None = None
+    """Several members in place of one model."""
     optimizer: OptimizerGroup = OptimizerGroup(lr=5e-5, schedule="linear")
     epochs: int = Field(default=1, ge=0)
     """Passes over the training rows."""
     minibatch_rows: int = Field(default=32, ge=1)
-    """Pairs (or texts) per optimizer step; all pairs of one prompt stay together."""
+    """Pairs (or rankings, or texts) per optimizer step; all pairs of one prompt stay together."""
     microbatch_tokens: int = Field(default=8192, ge=1)
     """Tokens per forward at most; changes memory and speed, not the result (beyond rounding)."""
     centering: float = Field(default=0.0, ge=0)
-    """`pairwise`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
+    """`pairwise`, and `all_pairs`: weight of the pull of each pair's summed scores to 0; 0.01 is usual."""
+    targets: Literal["soft", "hard", "margin"] = "soft"
+    """`pairwise`: what a pair's share of votes becomes: the target itself; a target of 1; or a target of 1 and a lead that chosen
+    must have, `margin_scale` (2 p - 1)."""
+    margin_scale: float = Field(default=1.0, ge=0)
+    """The lead of a pair on which all agree; reward units."""
+    weigh: Literal["pairs", "prompts"] = "pairs"
+    """`pairwise`: `pairs`: every pair weighs the same; `prompts`: all pairs of a prompt together weigh 1, so that each of all
+    pairs of K completions weighs 1 / C(K, 2)."""
+    ranking_loss: Literal["plackett_luce", "all_pairs", "pick_best"] = "plackett_luce"
+    """`kwise`: `plackett_luce`: the whole order, a tie asking for all its orders equally; `all_pairs`: Bradley-Terry on all pairs,
+    each weighing 1 / C(K, 2), ties with p = 1/2; `pick_best`: only which one is best."""
     balance: Literal["class", "source", "none"] = "class"
     """`classifier`: `class`: both classes weigh the same in loss and calibration, however many rows they have; `source`: also
     within each source, so that where a text comes from says nothing about its class; `none`: every row weighs the same."""
+    better: Literal["higher", "lower"] = "higher"
+    """`rating`: which ratings are the good ones; with `lower`, as for harmfulness, a score is minus the rating."""
+    prompt_type: str = ""
+    """The key of the pairs' `meta` by which accuracy is told apart in the report; empty: by the prompt's form (a question, a
+    request, several turns)."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Optimizer steps between two saves of the whole state."""
 
@@ -84,23 +122,38 @@ class Config(StageConfig):
             raise ValueError("backbone.sees_prompt: mode 'contrast' learns nothing without the prompt; leave it out")
         if self.lora is not None and self.backbone.freeze_layers:
             raise ValueError("give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
+        if self.ensemble is not None and self.mode not in ("pairwise", "kwise"):
+            raise ValueError(f"ensemble: modes 'pairwise' and 'kwise' have ensembles, mode '{self.mode}' has none")
+        if self.ensemble is not None and self.ensemble.differ == "adapter" and self.lora is None:
+            raise ValueError("ensemble.differ: members that differ by adapter need the group 'lora'; or say \"head\"")
         return self
+
+    @property
+    def resamples(self) -> bool:
+        """Does each member of an ensemble draw its own training rows."""
+        return self.ensemble is not None and self.ensemble.resample
 
     @property
     def called(self) -> str:
         """What figures and report call the model."""
         if self.name or self.mode == "pretrained":
             return self.name or self.backbone.source
-        return "classifier" if self.mode == "classifier" else "reward model"
+        return self.mode if self.mode == "classifier" else "reward model"
 
     @property
     def sees_prompt(self) -> bool:
         """Does the model read the prompt too."""
         asked = self.backbone.sees_prompt
-        return self.mode in ("pairwise", "contrast") if asked is None else asked
+        return self.mode in ("pairwise", "kwise", "contrast") if asked is None else asked
 
 
-LEARNS_FROM = {"contrast": "demonstrations", "pairwise": "preferences", "classifier": "labeled"}
+LEARNS_FROM = {
+    "contrast": "demonstrations",
+    "pairwise": "preferences",
+    "kwise": "rankings",
+    "classifier": "labeled",
+    "rating": "ratings",
+}
 """The input that each mode learns from."""
 
 

@@ -13,8 +13,10 @@ from heedful.rendering.content import (
     Estimate,
     Example,
     ExampleGroup,
+    GroupShare,
     LabelerFigures,
     LabelFigures,
+    LengthFigures,
     Mistake,
     OutcomeFigures,
     ReportContent,
@@ -22,6 +24,7 @@ from heedful.rendering.content import (
     RunFigures,
     SampleText,
     Wanted,
+    WrongText,
 )
 
 _NUM_PROMPTS = 200
@@ -151,6 +154,28 @@ def _reward() -> RewardFigures:
         agreement=Estimate(0.72, 0.69, 0.75),
         ceiling=Estimate(0.82, 0.8, 0.84),
         length_baseline=Estimate(0.55, 0.5, 0.6),
+        majority_baseline=Estimate(0.52, 0.48, 0.56),
+        lead_over_length=Estimate(0.24, 0.18, 0.3),
+        groups=(
+            (
+                "agreement",
+                (
+                    GroupShare("up to 2 of 3 votes", Estimate(0.66, 0.58, 0.74), 150),
+                    GroupShare("all votes", Estimate(0.87, 0.83, 0.91), 262),
+                ),
+            ),
+            (
+                "length",
+                (
+                    GroupShare("chosen much shorter", Estimate(0.7, 0.6, 0.79), 90),
+                    GroupShare("about as long", Estimate(0.8, 0.74, 0.86), 182),
+                    GroupShare("chosen much longer", Estimate(0.84, 0.78, 0.9), 140),
+                ),
+            ),
+        ),
+        length=LengthFigures(Estimate(0.21, 0.12, 0.3), Estimate(0.19, 0.1, 0.28), Estimate(0.14, 0.04, 0.23)),
+        calibration_error_before=0.091,
+        calibration_error=0.022,
         auc=Estimate(0.86, 0.83, 0.89),
         calibration=tuple(CalibrationBin(*each) for each in bins),
         worst=(
@@ -161,6 +186,9 @@ def _reward() -> RewardFigures:
                 0.67,
                 -1.42,
             ),
+        ),
+        wrong_texts=(
+            WrongText("My tap drips.", "Some people should not own taps.", "4 % unwanted", "labelled unwanted"),
         ),
     )
 

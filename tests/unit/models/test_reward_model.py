@@ -1,5 +1,6 @@
 """Reward models: exact reload, a scale of mean 0 and sd 1, the right state for each architecture, padding without effect."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaForSequenceClassification
 
 from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
@@ -199,3 +201,35 @@ def test_an_unknown_label_or_a_model_without_classes_is_refused(tmp_path: Path) 
     bare = save_model(tmp_path / "bare", tiny_encoder(tokenizer), tokenizer)
     with pytest.raises(ModelError, match=r"classifier\.bias is missing"):
         load_sequence_classifier(bare, "LABEL_0")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_without_a_pad_token_gets_one_and_no_score_moves(tmp_path: Path, kind: str) -> None:
+    """Alone a text needs no padding; beside longer ones it is padded, with a token that nothing looks at."""
+    backbone = backbone_of(kind, Reading(sees_prompt=False))
+    padless = tiny_tokenizer()
+    padless.pad_token = None
+    folder = save_model(tmp_path / "padless", backbone.model, padless)
+    assert json.loads((folder / "tokenizer_config.json").read_text()).get("pad_token") is None
+    loaded = load_backbone(folder, Reading(sees_prompt=False))
+    assert loaded.tokenizer.pad_token_id not in (None, loaded.tokenizer.eos_token_id)
+    model = new_reward_model(loaded, "pairwise", seed=2)
+    together = model.score(PROMPTS, COMPLETIONS)
+    alone = [model.score([p], [c])[0] for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
+    np.testing.assert_allclose(together, alone, atol=FP32_SUM)  # type: ignore[arg-type]
+
+
+def test_a_decoder_classifier_whose_tokenizer_has_no_pad_token_scores_batches(tmp_path: Path) -> None:
+    """transformers refuses batches of a decoder classifier without a pad id; with ours the last real token is found."""
+    tokenizer = tiny_tokenizer()
+    config = tiny_causal(tokenizer).config
+    config.num_labels, config.id2label, config.label2id = 2, {0: "nothate", 1: "hate"}, {"nothate": 0, "hate": 1}
+    config.pad_token_id = None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = LlamaForSequenceClassification(config).eval()
+    tokenizer.pad_token = None
+    loaded = load_sequence_classifier(save_model(tmp_path / "padless", classifier, tokenizer), "nothate")
+    together = loaded.score(PROMPTS, COMPLETIONS)
+    alone = [loaded.score([p], [c])[0] for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
+    np.testing.assert_allclose(together, alone, atol=FP32_SUM)  # type: ignore[arg-type]

@@ -1,0 +1,83 @@
+"""How sure a reward model may be of a pair: the temperature of its leads, and how far off it is before and after.
+
+The temperature is fitted on all held-out pairs. Its error is measured on pairs that it was not fitted on: tasks are split in
+halves, and each half is judged by the temperature of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heedful.numerics.statistics import expected_calibration_error, fit_temperature
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Preference
+
+FEWEST_PAIRS = 30
+"""A temperature from fewer says more about chance than about the model; it stays 1."""
+NUM_BINS = 5
+"""On [0.5, 1], the range of a stated confidence."""
+Floats = NDArray[np.float64]
+
+
+def vote_shares(pairs: Sequence[Preference]) -> Floats:
+    """Return for each pair the share of votes for chosen, a tie half a vote; p where nobody counted votes.
+
+    p is smoothed for learning; what is foretold is the votes themselves.
+    """
+    counted = [(pair.wins + pair.ties / 2) / pair.n if pair.source == "rankings" else pair.p for pair in pairs]
+    return np.array(counted, dtype=np.float64)
+
+
+def pair_temperature(leads: Floats, shares: Floats) -> float:
+    """Return the temperature that makes sigmoid(lead / temperature) the most likely; 1 for fewer than `FEWEST_PAIRS`.
+
+    Args:
+        leads: score of chosen minus score of rejected, [P].
+        shares: of votes for chosen, [P].
+    """
+    return fit_temperature(leads, shares) if len(leads) >= FEWEST_PAIRS else 1.0
+
+
+def calibration_figures(leads: Floats, unit: float, pairs: Sequence[Preference], *, seed: int) -> dict[str, Any]:
+    """Return `calibration_error_before` (temperature 1), `calibration_error` (each half by the other's temperature) and the
+    `calibration` curve behind the latter; nothing where the pairs are too few for halves.
+
+    Args:
+        leads: score of chosen minus score of rejected, [P].
+        unit: what one unit of the head's own number is in the score.
+    """
+    shares = vote_shares(pairs)
+    halves = np.array([derive_seed(seed, "calibration", pair.task_id) % 2 for pair in pairs])
+    if min(np.count_nonzero(halves == 0), np.count_nonzero(halves == 1)) < FEWEST_PAIRS:
+        return {}
+    sure = np.zeros(len(leads))
+    for half in (0, 1):
+        fitted = pair_temperature(leads[halves != half], shares[halves != half])
+        sure[halves == half] = _confidence(leads[halves == half], fitted)
+    kept = np.where(leads >= 0, shares, 1 - shares)
+    return {
+        "calibration_error_before": expected_calibration_error(_confidence(leads, unit), kept),
+        "calibration_error": expected_calibration_error(sure, kept),
+        "calibration": _curve(sure, kept),
+    }
+
+
+def _confidence(leads: Floats, temperature: float) -> Floats:
+    """Return the stated probability of the side with the higher score, in [0.5, 1]."""
+    from scipy.special import expit
+
+    return np.asarray(expit(np.abs(leads) / temperature), dtype=np.float64)
+
+
+def _curve(sure: Floats, kept: Floats) -> list[dict[str, float]]:
+    """Return mean confidence, share of votes that agreed and number of pairs, for bins of equal width; empty bins left out."""
+    place = np.minimum(((sure - 0.5) * 2 * NUM_BINS).astype(int), NUM_BINS - 1)
+    return [
+        {"confidence": float(sure[inside].mean()), "accuracy": float(kept[inside].mean()), "n": int(inside.sum())}
+        for b in range(NUM_BINS)
+        if (inside := place == b).any()
+    ]

@@ -1,0 +1,217 @@
+"""Ensembles of reward models: members that share a base, and a score that is careful where they disagree.
+
+* head: one trained trunk, one head per member.
+* adapter: one frozen base, one adapter and one head per member.
+
+Each member has a scale of its own, so that on reference samples all have mean 0 and sd 1 before they are combined:
+
+    mean                  mean of the members
+    worst                 their lowest
+    mean_minus_variance   mean - variance_weight * (population) variance
+
+Where the members disagree they know too little, and there a policy finds what they like by accident. What was combined gets
+gain and bias again.
+
+Sources: Coste et al. 2023, arXiv:2310.02743 (worst case, mean minus variance); Zhai et al. 2024, arXiv:2401.00243 (members as
+adapters); weight averaging: Rame et al. 2024, arXiv:2401.12187.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from heedful.errors import DataError
+from heedful.models.adapters import load_adapter, merged_mean, save_adapter, save_without_adapters, with_adapter
+from heedful.models.backbones import Backbone, Reading, Text, by_length, load_backbone
+from heedful.models.heads import ScalarHead
+from heedful.models.sequence_classifier import Scale
+from heedful.records.types import Prompt
+
+Combine = Literal["mean", "worst", "mean_minus_variance"]
+SETTINGS, BACKBONE = "reward.json", "backbone"
+MODE = "ensemble"
+
+
+def combined(scores: Tensor, combine: Combine, variance_weight: float = 1.0) -> Tensor:
+    """Return one score [N] per completion from those of the members [N, M]."""
+    match combine:
+        case "mean":
+            return scores.mean(1)
+        case "worst":
+            return scores.amin(1)
+        case "mean_minus_variance":
+            return scores.mean(1) - variance_weight * scores.var(1, unbiased=False)
+
+
+class Ensemble:
+    """Scores completions with several members; stands in for one reward model.
+
+    Args:
+        backbone: text to state, shared; of adapters the base.
+        heads: one per member.
+        adapted: the peft model around the backbone's, with one adapter per member called by `adapter_name`; None for `head`.
+        combine, variance_weight: from the members' scores to one.
+        scales: the members' own.
+        scale: of the combined score.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Sequence[ScalarHead],
+        *,
+        adapted: Any = None,
+        combine: Combine = "mean",
+        variance_weight: float = 1.0,
+        scales: Sequence[Scale] | None = None,
+        scale: Scale | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.heads = [head.to(backbone.device) for head in heads]
+        self.adapted = adapted
+        self.combine: Combine = combine
+        self.variance_weight = variance_weight
+        self.scales = list(scales or [Scale()] * len(heads))
+        self.scale = scale or Scale()
+
+    def parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield the named parameters that may be trained, of all members."""
+        for name, parameter in self.backbone.model.named_parameters():
+            if parameter.requires_grad:
+                yield f"backbone.{name}", parameter
+        for number, head in enumerate(self.heads):
+            for name, parameter in head.named_parameters():
+                yield f"head.{number}.{name}", parameter
+
+    def raw(self, texts: Sequence[Text]) -> Tensor:
+        """Return the members' numbers [B, M] before any scale, fp32, with gradients where they are on."""
+        if self.adapted is None:
+            states = self.backbone.states(texts)
+            return torch.stack([head(states) for head in self.heads], -1)
+        columns = []
+        for number, head in enumerate(self.heads):
+            with with_adapter(self.adapted, adapter_name(number)):
+                columns.append(head(self.backbone.states(texts)))
+        return torch.stack(columns, -1)
+
+    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
+        """Return the scores of the members [N, M], each on its own scale, fp64; how far they lie apart says how sure they are."""
+        texts = [self.backbone.read(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+        raw = by_length(texts, self.raw, len(self.heads)).double()
+        return torch.stack([scale.apply(raw[:, number]) for number, scale in enumerate(self.scales)], -1)
+
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], **_columns: Sequence[Any]
+    ) -> list[float | None]:
+        """Return one number per completion, from all members."""
+        return list(self.scale.apply(self._combined(self.member_scores(prompts, completions))).tolist())
+
+    def probability_unwanted(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
+        """Refuse: an ensemble has no classes."""
+        raise DataError("an ensemble has no classes", fix="use a reward artifact of mode 'classifier'")
+
+    def calibrated(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Ensemble:
+        """Return the same ensemble: each member, and what is combined of them, has mean 0 and sd 1 on these texts.
+
+        Raises:
+            DataError: fewer than two texts, or a member gives all of them one score.
+        """
+        plain = self._with(scales=[Scale()] * len(self.heads), scale=Scale())
+        scores = plain.member_scores(prompts, completions)
+        scales = [Scale().fitted(scores[:, number]) for number in range(len(self.heads))]
+        members = torch.stack([scale.apply(scores[:, number]) for number, scale in enumerate(scales)], -1)
+        return self._with(scales=scales, scale=self.scale.fitted(self._combined(members)))
+
+    def tempered(self, spread: float) -> Ensemble:
+        """Return the same ensemble, whose lead of `spread` reward units over another completion means odds of e to 1."""
+        return self._with(scale=replace(self.scale, temperature=spread / self.scale.gain))
+
+    def averaged(self) -> tuple[Backbone, ScalarHead]:
+        """Return one backbone and head whose weights (of adapters: what they add to the base) are the members' mean.
+
+        The ensemble cannot be used afterwards: its adapters are merged into its base.
+        """
+        if self.adapted is not None:
+            merged_mean(self.adapted, [adapter_name(number) for number in range(len(self.heads))])
+        head = ScalarHead(self.backbone.width, zero=True)
+        with torch.no_grad():
+            for name, parameter in head.named_parameters():
+                parameter.copy_(torch.stack([dict(one.named_parameters())[name] for one in self.heads]).mean(0))
+        return self.backbone, head
+
+    def save(self, folder: Path) -> None:
+        """Write the base to `backbone/`, an adapter and a head per member, and `reward.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.adapted is None:
+            self.backbone.save(folder / BACKBONE)
+        else:
+            save_without_adapters(self.adapted, folder / BACKBONE)
+            self.backbone.tokenizer.save_pretrained(str(folder / BACKBONE))
+        for number, head in enumerate(self.heads):
+            head.save(folder / _head_name(number))
+            if self.adapted is not None:
+                save_adapter(self.adapted, folder / adapter_name(number), adapter_name(number))
+        facts = {
+            "mode": MODE,
+            "combine": self.combine,
+            "variance_weight": self.variance_weight,
+            "adapters": self.adapted is not None,
+            "scales": [asdict(scale) for scale in self.scales],
+            "scale": asdict(self.scale),
+            "reading": asdict(self.backbone.reading),
+        }
+        (folder / SETTINGS).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _combined(self, scores: Tensor) -> Tensor:
+        return combined(scores, self.combine, self.variance_weight)
+
+    def _with(self, *, scales: Sequence[Scale] | None = None, scale: Scale) -> Ensemble:
+        return Ensemble(
+            self.backbone,
+            self.heads,
+            adapted=self.adapted,
+            combine=self.combine,
+            variance_weight=self.variance_weight,
+            scales=scales or self.scales,
+            scale=scale,
+        )
+
+
+def load_ensemble(folder: Path, facts: dict[str, Any]) -> Ensemble:
+    """Return the ensemble of a folder; `facts` is what its reward.json holds.
+
+    Raises:
+        ModelError: a part of it is missing or altered.
+        KeyError, TypeError: the facts are not an ensemble's.
+    """
+    scales = [Scale(**scale) for scale in facts["scales"]]
+    backbone = load_backbone(folder / BACKBONE, Reading(**facts["reading"]))
+    adapted: Any = backbone.model
+    for number in range(len(scales) if facts["adapters"] else 0):
+        adapted = load_adapter(adapted, folder / adapter_name(number), name=adapter_name(number))
+    return Ensemble(
+        backbone,
+        [ScalarHead.load(folder / _head_name(number)) for number in range(len(scales))],
+        adapted=adapted if facts["adapters"] else None,
+        combine=facts["combine"],
+        variance_weight=facts["variance_weight"],
+        scales=scales,
+        scale=Scale(**facts["scale"]),
+    )
+
+
+def adapter_name(number: int) -> str:
+    """Return what the adapter of a member is called."""
+    return f"member_{number}"
+
+
+def _head_name(number: int) -> str:
+    return f"head_{number}.safetensors"
