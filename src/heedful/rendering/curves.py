@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from heedful.numerics.overoptimisation import NEAREST_KL, PeakFit, fit_peak
 from heedful.rendering import findings, svg
 from heedful.rendering.charts import NARROW, Chart
 from heedful.rendering.content import Alert, RunFigures
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HEIGHT = 196.0
-_MIN_POINTS_FOR_FIT = 6
-_NEAREST_KL = 1e-3
-"""Nats; nearer to the reference sqrt(KL) says nothing about a peak."""
 
 
 @dataclass(frozen=True)
@@ -127,43 +125,6 @@ def _end_label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     )
 
 
-@dataclass(frozen=True)
-class PeakFit:
-    """Score as a function of d = sqrt(KL): offset + d (alpha - beta log d)."""
-
-    offset: float
-    alpha: float
-    beta: float
-
-    def score(self, kl: np.ndarray) -> np.ndarray:
-        """Return the fitted score at these KLs (nats, > 0)."""
-        d = np.sqrt(kl)
-        return np.asarray(self.offset + d * (self.alpha - self.beta * np.log(d)))
-
-    @property
-    def peak(self) -> float | None:
-        """Return the KL of the maximum, nats: exp(2 (alpha / beta - 1)); None where the fit only rises."""
-        exponent = 2 * (self.alpha / self.beta - 1) if self.beta > 0 else np.inf
-        return float(np.exp(exponent)) if exponent < np.log(np.finfo(float).max) else None
-
-
-def fit_peak(kl: np.ndarray, score: np.ndarray) -> PeakFit | None:
-    """Return the least-squares fit of score to KL; None with fewer than 6 usable points.
-
-        score = offset + d (alpha - beta log d),   d = sqrt(KL)
-
-    Source: Gao, Schulman, Hilton 2022, arXiv:2210.10760, the form for reinforcement learning; the offset is ours, since scores
-    are not 0 at the reference.
-    """
-    usable = (kl > _NEAREST_KL) & np.isfinite(score)
-    if usable.sum() < _MIN_POINTS_FOR_FIT:
-        return None
-    d = np.sqrt(kl[usable])
-    columns = np.stack([np.ones_like(d), d, -d * np.log(d)], axis=1)
-    offset, alpha, beta = np.linalg.lstsq(columns, score[usable], rcond=None)[0]
-    return PeakFit(float(offset), float(alpha), float(beta))
-
-
 def score_against_kl(run: RunFigures) -> Chart | None:
     """Return score against KL, one dot per iteration, with the fitted curve and its peak; None without both metrics."""
     rows = [row for row in run.rows if "kl_per_sequence" in row and "score_mean" in row]
@@ -172,7 +133,7 @@ def score_against_kl(run: RunFigures) -> Chart | None:
     fit = fit_peak(kl, score) if len(rows) > 1 else None
     if fit is None:
         return None
-    peak = fit.peak if fit.peak is not None and _NEAREST_KL < fit.peak <= kl.max() else None
+    peak = fit.peak if fit.peak is not None and NEAREST_KL < fit.peak <= kl.max() else None
     title = findings.peak_title(peak, float(kl.max()))
     picture = svg.draw("score-kl", title, (NARROW, 230), lambda figure: _paint_frontier(figure, kl, score, fit, peak))
     note = (
@@ -187,7 +148,7 @@ def _paint_frontier(figure: Figure, kl: np.ndarray, score: np.ndarray, fit: Peak
     shades = np.linspace(0.4, 1, len(kl))
     for x, y, alpha in zip(kl, score, shades, strict=True):
         axes.plot([x], [y], "o", color=svg.REWARD, alpha=alpha, markersize=4, markeredgewidth=0)
-    grid = np.linspace(max(_NEAREST_KL, kl[kl > 0].min()), kl.max(), 120)
+    grid = np.linspace(max(NEAREST_KL, kl[kl > 0].min()), kl.max(), 120)
     axes.plot(grid, fit.score(grid), color=svg.KL, linewidth=1.3)
     if peak is not None:
         top = float(fit.score(np.array([peak]))[0])
