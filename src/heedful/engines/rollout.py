@@ -42,7 +42,7 @@ class RewardSettings:
 
 @dataclass(frozen=True)
 class Answers:
-    """The text side of a table: prompts, completions and their scores, in the table's order."""
+    """The text side of a table: prompts, completions and their scores, in the table's order; no scores where they were refused."""
 
     prompts: list[Prompt]
     completions: list[str]
@@ -86,6 +86,7 @@ class TextRollout:
             self.policy.renderer.completion_text(row[keep].tolist())
             for row, keep in zip(sampled.actions, sampled.mask, strict=True)
         ]
+        self.answers = Answers(list(prompts), texts, [])
         raw = score_all(self.scorer, prompts, texts, **columns)
         self.answers = Answers(list(prompts), texts, raw)
         beside = evaluate_in_parts(self.policy, self.reference, context, sampled, self.forward_cells)
@@ -109,6 +110,7 @@ class TextRollout:
             group=torch.arange(len(context)),
             truncated=sampled.truncated,
             ref_logprobs=beside.ref_logprobs,
+            sampler_logprobs=sampled.logprobs,
             kl=kl,
             scores=scores,
             forward_costs=context.lengths + sampled.mask.sum(1),
@@ -132,6 +134,7 @@ def _metrics(
         "rollout_entropy": float(masked_mean(beside.entropy, mask)),
         "length_mean": float(mask.sum(1).float().mean()),
         "truncated_share": float(sampled.truncated.float().mean()),
+        "sampler_mismatch": float(masked_mean((beside.logprobs - sampled.logprobs).abs().exp(), mask)),
     }
 
 

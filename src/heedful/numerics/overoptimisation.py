@@ -9,6 +9,7 @@ the form for reinforcement learning; R_0 is ours, since scores are not 0 at the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,12 +45,12 @@ class PeakFit:
     def peak_spread(self) -> float | None:
         """Return the standard error of log d* (about the relative error of d*); None where there is no peak.
 
-            var(alpha / beta) = (var alpha - 2 q cov + q^2 var beta) / beta^2,   q = alpha / beta
+        var(alpha / beta) = (var alpha - 2 q cov + q^2 var beta) / beta^2,   q = alpha / beta
         """
         if self.peak is None:
             return None
         slope = np.array([1.0, -self.alpha / self.beta]) / self.beta
-        return float(np.sqrt(max(0.0, slope @ self.covariance @ slope)))
+        return math.sqrt(max(0.0, float(slope @ self.covariance @ slope)))
 
     @property
     def peak_interval(self) -> tuple[float, float] | None:
@@ -58,7 +59,7 @@ class PeakFit:
         if spread is None:
             return None
         middle = 2 * (self.alpha / self.beta - 1)
-        low, high = (_finite_exp(middle + sign * 2 * _Z * spread) for sign in (-1, 1))
+        low, high = (_finite_exp(middle + sign * 2 * _Z * spread) for sign in (-1.0, 1.0))
         return None if low is None or high is None else (low, high)
 
 
@@ -87,7 +88,7 @@ def fit_peak(kl: ArrayLike, score: ArrayLike, *, offset: float | None = None) ->
 
 def _roots(kl: ArrayLike) -> Floats:
     # an estimate of KL may be a little below 0, where the policy is its reference
-    return np.sqrt(np.clip(np.asarray(kl, dtype=float), 0, None))
+    return np.asarray(np.sqrt(np.clip(np.asarray(kl, dtype=float), 0, None)))
 
 
 def _columns(distance: Floats) -> Floats:

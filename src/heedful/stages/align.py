@@ -10,13 +10,15 @@ from pydantic import Field, JsonValue, model_validator
 
 from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
+from heedful.stages.monitoring import MonitorsGroup, check_gold, gold_digest
 from heedful.stages.spec import Beta, InputSpec, StageConfig
 
-VERSION = 1
+VERSION = 2
 INPUTS = {
     "policy": InputSpec(stages=("sft", "align")),
     "prompts": InputSpec(stages=("data",)),
     "reward": InputSpec(stages=("reward",), required=False),
+    "gold": InputSpec(stages=("reward",), required=False),
 }
 
 
@@ -127,6 +129,9 @@ class StopGroup(StageConfig):
     """Stop when the mean score of an iteration reaches this."""
     kl_budget: float | None = Field(default=None, gt=0)
     """Stop when the exact KL per sequence, in nats, goes beyond this."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights `model/` holds at the end: the last, or those with the highest gold reward (without gold: with the highest
+    score while all monitors were quiet)."""
 
 
 class Config(StageConfig):
@@ -141,8 +146,15 @@ class Config(StageConfig):
     kl: KLGroup = KLGroup()
     reward: RewardGroup = RewardGroup()
     stop: StopGroup = StopGroup()
+    monitors: MonitorsGroup = MonitorsGroup()
     checkpoint_every: int = Field(default=5, ge=1)
     """Iterations between two saves of the whole state."""
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.stop.keep == "best" and not self.monitors.enabled:
+            raise ValueError("stop.keep = 'best' needs monitors.enabled = true: they find the best checkpoint")
+        return self
 
     @model_validator(mode="after")
     def _slow_enough(self) -> Self:
@@ -155,18 +167,20 @@ class Config(StageConfig):
 
 
 def check(config: Config, roles: Collection[str]) -> None:
-    """Raise ConfigError unless exactly one scorer is given."""
+    """Raise ConfigError unless exactly one scorer is given, and at most one gold scorer."""
     if ("reward" in roles) == (config.reward.function is not None):
         raise ConfigError("inputs: give either the input 'reward' or the setting reward.function, one of the two")
+    check_gold(config.monitors, roles)
 
 
 def external(config: Config, base: Path) -> dict[str, str]:
-    """Return the digest of the scorer function's file, where there is one."""
+    """Return the digests of the scorer functions' files, where there are any."""
+    gold = gold_digest(config.monitors, base)
     if config.reward.function is None:
-        return {}
+        return gold
     from heedful.models.functions import function_digest
 
-    return {"reward.function": function_digest(config.reward.function, base)}
+    return {"reward.function": function_digest(config.reward.function, base), **gold}
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:

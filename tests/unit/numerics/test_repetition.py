@@ -4,7 +4,7 @@ from heedful.numerics.repetition import most_spread, phrase_shares, seq_rep, seq
 
 
 def test_seq_rep_by_hand() -> None:
-    """"a b a b a b": 4-grams abab, baba, abab: two of three are new."""
+    """ "a b a b a b": 4-grams abab, baba, abab: two of three are new."""
     assert seq_rep_of("a b A b a b") == pytest.approx(1 / 3)
     assert seq_rep(["a b a b a b", "a b c d e f", "a"]) == pytest.approx(1 / 9)
     assert seq_rep([]) == 0.0

@@ -1,0 +1,181 @@
+"""What monitors read of a rollout: columns for its row, and measures by which the worst completions are found.
+
+Columns compare with the start of the run (its phrases, the region of its reward model's states), so that what was seen
+then is part of the run's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heedful.engines.rollout import Answers
+from heedful.models.table import Table
+from heedful.numerics.outliers import Region
+from heedful.numerics.repetition import most_spread, phrase_shares, seq_rep, seq_rep_of
+from heedful.numerics.trends import correlation, tied_share
+from heedful.records.types import Prompt
+
+WINDOW = 3
+"""Iterations over which length and score are correlated: also between them, since both drift together."""
+LEAST_PHRASE = 0.02
+"""Phrases in fewer completions of the start count as absent there."""
+START_ROWS = 256
+"""Completions whose states make the region of the start; several iterations where one has fewer."""
+SPREAD_QUANTILE, SPREAD_FACTOR = 0.95, 2.0
+
+
+@runtime_checkable
+class StateScorer(Protocol):
+    """A scorer that can keep the states it stands on."""
+
+    keep_states: bool
+    states: Tensor | None
+    """[N, D] of the last texts that were scored, in their order."""
+
+
+@runtime_checkable
+class EnsembleScorer(Protocol):
+    """A scorer of several members that keeps what each said."""
+
+    member_scores: Sequence[Sequence[float]] | None
+    """One list per member, of the last texts that were scored."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The completions of an iteration, with one number per completion under each measure's name."""
+
+    prompts: Sequence[Prompt]
+    completions: Sequence[str]
+    measures: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    phrase: str = ""
+    """The phrase that spread most."""
+
+    @classmethod
+    def of(cls, answers: Answers) -> Samples:
+        """Return answers alone, with their scores where there are any."""
+        return cls(answers.prompts, answers.completions, {"score": answers.scores} if answers.scores else {})
+
+
+class ColumnMaker:
+    """Measures each rollout of one run.
+
+    Args:
+        scorer: of the run, or a weighted sum with `parts`; the first that keeps states, and the first that keeps the scores of
+            members, are watched too.
+    """
+
+    def __init__(self, scorer: object) -> None:
+        parts = [scorer, *(part.scorer for part in getattr(scorer, "parts", {}).values())]
+        self._stateful = next((part for part in parts if isinstance(part, StateScorer)), None)
+        self._ensemble = next((part for part in parts if isinstance(part, EnsembleScorer)), None)
+        if self._stateful is not None:
+            self._stateful.keep_states = True
+        self._phrases: dict[str, float] | None = None
+        self._recent: list[tuple[list[float], list[float]]] = []
+        self._states: list[Tensor] = []
+        self._region: Region | None = None
+        self._spread_limit: float | None = None
+
+    def measure(self, table: Table, answers: Answers) -> tuple[dict[str, float], Samples]:
+        """Return the columns of a rollout and its samples."""
+        texts, measures = answers.completions, _of_table(table)
+        measures["score"] = answers.scores
+        measures["repetition"] = [seq_rep_of(text) for text in texts]
+        phrase, growth = self._spread(texts)
+        measures["phrase"] = [float(f" {phrase} " in f" {' '.join(text.lower().split())} ") for text in texts]
+        self._recent = [*self._recent, (measures["length"], answers.scores)][-WINDOW:]
+        lengths, scores = ([value for part in parts for value in part] for parts in zip(*self._recent, strict=True))
+        columns = {
+            "length_correlation": correlation(lengths, scores),
+            "seq_rep_4": seq_rep(texts),
+            "tied_share": tied_share(answers.scores, table.group.cpu().numpy()),
+            "phrase_growth": growth,
+        }
+        columns |= self._outliers(measures) | self._disagreement(measures)
+        return columns, Samples(answers.prompts, texts, measures, phrase)
+
+    def _spread(self, texts: Sequence[str]) -> tuple[str, float]:
+        if self._phrases is None:
+            self._phrases = phrase_shares(texts, least=LEAST_PHRASE)
+        return most_spread(self._phrases, phrase_shares(texts, least=LEAST_PHRASE))
+
+    def _outliers(self, measures: dict[str, list[float]]) -> dict[str, float]:
+        """The share of completions outside the region of the start, once that is known."""
+        states = None if self._stateful is None else self._stateful.states
+        if states is None:
+            return {}
+        if self._region is None:
+            self._states.append(states)
+            if sum(map(len, self._states)) >= START_ROWS:
+                self._region = _region(torch.cat(self._states))
+                self._states = []
+            return {"reward_outlier_share": 0.0}
+        measures["distance"] = self._region.squared_distances(states.numpy()).tolist()
+        return {"reward_outlier_share": float(self._region.outside(states.numpy()).mean())}
+
+    def _disagreement(self, measures: dict[str, list[float]]) -> dict[str, float]:
+        """The share of completions on which the members disagree more than twice as much as on 95 % at the start."""
+        members = None if self._ensemble is None else self._ensemble.member_scores
+        if members is None or len(members) < 2:
+            return {}
+        spreads = np.std(np.asarray(members, dtype=float), axis=0)
+        measures["spread"] = spreads.tolist()
+        if self._spread_limit is None:
+            self._spread_limit = SPREAD_FACTOR * float(np.quantile(spreads, SPREAD_QUANTILE))
+        return {"reward_spread_share": float((spreads > self._spread_limit).mean())}
+
+    def state(self) -> dict[str, Any]:
+        """Return what JSON can hold of what has been seen; the rest is in `tensors`."""
+        region = self._region
+        return {
+            "phrases": self._phrases,
+            "recent": self._recent,
+            "spread_limit": self._spread_limit,
+            "region": None if region is None else {"floor": region.floor, "limit": region.limit},
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of the state."""
+        if self._region is not None:
+            arrays = {name: getattr(self._region, name) for name in ("mean", "axes", "variances")}
+            return {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {"states": torch.cat(self._states)} if self._states else {}
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        self._phrases, self._spread_limit = state["phrases"], state["spread_limit"]
+        self._recent = [(list(lengths), list(scores)) for lengths, scores in state["recent"]]
+        self._states = [tensors["states"]] if "states" in tensors else []
+        if state["region"] is not None:
+            mean, axes, variances = (tensors[name].numpy() for name in ("mean", "axes", "variances"))
+            self._region = Region(mean, axes, variances, **state["region"])
+
+
+def _of_table(table: Table) -> dict[str, list[float]]:
+    """The measures that the table's cells give, one number per row."""
+    mask = table.mask
+    counts = mask.sum(1)
+    measures = {
+        "length": counts.float(),
+        "surprise": -(table.logprobs * mask).sum(1) / counts.clamp(min=1),
+    }
+    if table.ref_logprobs is not None:
+        measures["kl"] = ((table.logprobs - table.ref_logprobs) * mask).sum(1)
+    if table.sampler_logprobs is not None:
+        measures["mismatch"] = ((table.logprobs - table.sampler_logprobs).abs() * mask).amax(1)
+    return {name: values.tolist() for name, values in measures.items()}
+
+
+def _region(states: Tensor) -> Region | None:
+    """The region of the start; none where the states do not vary, as those of a broken reward model."""
+    try:
+        return Region.fit(states.numpy())
+    except ValueError:
+        return None
