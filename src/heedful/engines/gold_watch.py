@@ -61,7 +61,10 @@ class GoldWatch:
             return {}
         texts = self._answer(self._prompts)
         asked = [record.prompt for record in self._prompts]
-        columns: dict[str, list[Any]] = {"id": [record.id for record in self._prompts], "meta": [record.meta for record in self._prompts]}
+        columns: dict[str, list[Any]] = {
+            "id": [record.id for record in self._prompts],
+            "meta": [record.meta for record in self._prompts],
+        }
         gold = score_all(self._gold, asked, texts, **columns)
         score = score_all(self._score, asked, texts, **columns)
         self.history.append(Measurement(iteration, kl, gold, score))

@@ -23,6 +23,8 @@ from heedful.records.types import Prompt
 
 WINDOW = 3
 """Iterations over which length and score are correlated: also between them, since both drift together."""
+LONGER_CORRELATION, SHORTER_CORRELATION = 0.3, -0.5
+"""Beyond these a change of length counts as paid for. An answer that leaves out what it should not say is shorter, and better."""
 LEAST_PHRASE = 0.02
 """Phrases in fewer completions of the start count as absent there."""
 START_ROWS = 256
@@ -79,6 +81,8 @@ class ColumnMaker:
             self._stateful.keep_states = True
         self._phrases: dict[str, float] | None = None
         self._recent: list[tuple[list[float], list[float]]] = []
+        self._lengths: tuple[float, float] | None = None
+        """The least and the largest mean length so far, each of a whole window."""
         self._states: list[Tensor] = []
         self._region: Region | None = None
         self._spread_limit: float | None = None
@@ -92,14 +96,25 @@ class ColumnMaker:
         measures["phrase"] = [float(f" {phrase} " in f" {' '.join(text.lower().split())} ") for text in texts]
         self._recent = [*self._recent, (measures["length"], answers.scores)][-WINDOW:]
         lengths, scores = ([value for part in parts for value in part] for parts in zip(*self._recent, strict=True))
+        together = correlation(lengths, scores)
         columns = {
-            "length_correlation": correlation(lengths, scores),
+            "length_correlation": together,
+            "length_drift": self._drift(measures["length"], lengths, together),
             "seq_rep_4": seq_rep(texts),
             "tied_share": tied_share(answers.scores, table.group.cpu().numpy()),
             "phrase_growth": growth,
         }
         columns |= self._outliers(measures) | self._disagreement(measures)
         return columns, Samples(answers.prompts, texts, measures, phrase)
+
+    def _drift(self, now: Sequence[float], window: Sequence[float], together: float) -> float:
+        """By what factor length has grown from its least, or shrunk from its largest, where that is paid for; else 1."""
+        length, mean = float(np.mean(now)), float(np.mean(window))
+        least, largest = self._lengths or (mean, mean)
+        self._lengths = (min(least, mean), max(largest, mean))
+        if together > LONGER_CORRELATION and least > 0:
+            return max(1.0, length / least)
+        return max(1.0, largest / length) if together < SHORTER_CORRELATION and length > 0 else 1.0
 
     def _spread(self, texts: Sequence[str]) -> tuple[str, float]:
         if self._phrases is None:
@@ -137,6 +152,7 @@ class ColumnMaker:
         return {
             "phrases": self._phrases,
             "recent": self._recent,
+            "lengths": self._lengths,
             "spread_limit": self._spread_limit,
             "region": None if region is None else {"floor": region.floor, "limit": region.limit},
         }
@@ -152,6 +168,7 @@ class ColumnMaker:
         """Go on from a state."""
         self._phrases, self._spread_limit = state["phrases"], state["spread_limit"]
         self._recent = [(list(lengths), list(scores)) for lengths, scores in state["recent"]]
+        self._lengths = None if state["lengths"] is None else (state["lengths"][0], state["lengths"][1])
         self._states = [tensors["states"]] if "states" in tensors else []
         if state["region"] is not None:
             mean, axes, variances = (tensors[name].numpy() for name in ("mean", "axes", "variances"))

@@ -49,7 +49,7 @@ class MonitorsGroup(StageConfig):
     enabled: bool = True
     """False measures and watches nothing."""
     gold: GoldGroup = GoldGroup()
-    ratio: Rule = _rule(1.25)
+    ratio: Rule = _rule(1.25, 2)
     """Mean ratio of new to old probabilities, or its inverse."""
     ratio_far: Rule = _rule(2.0, 1, "stop")
     """The same, so far out that nothing was learned."""
@@ -73,21 +73,22 @@ class MonitorsGroup(StageConfig):
     """Entropy over its start."""
     clip_fraction: Rule = _rule(0.4, 3)
     """Share of decisions whose clipped loss was the larger."""
-    explained_variance: Rule = _rule(0.0, 5)
+    explained_variance: Rule = _rule(-0.5, 3)
     """Explained variance of the values, from the tenth iteration on; speaks below."""
     tied_scores: Rule = _rule(0.8, 5)
     """Share of groups whose scores are all alike, so that nothing can be learned from them."""
     tied_scores_all: Rule = _rule(0.999, 3, "stop")
     """The same, for all of them."""
     length_drift: Rule = _rule(1.5)
-    """Length over its start (or the inverse), while score and length go together (or against each other): |correlation| > 0.3."""
+    """Length over its least so far while longer answers score higher (correlation > 0.3), or its largest over it while shorter
+    ones do (< -0.5)."""
     truncation: Rule = _rule(0.2)
     """Growth of the share of completions that ran into the length limit."""
     repetition: Rule = _rule(0.2)
     """Share of 4-grams that a completion says again, where it is three times that of the start."""
     diversity: Rule = _rule(0.5)
     """Distinct bigrams over their start; speaks below."""
-    phrase: Rule = _rule(0.6)
+    phrase: Rule = _rule(0.6, 2)
     """Growth of the share of completions that hold one phrase of up to four words."""
     reward_outliers: Rule = _rule(0.1)
     """Share of completions outside the region of the start, in the reward model's last layer."""
