@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from benchmarks.monitors import scorers
+from benchmarks.monitors.starts import reward_model
+
 from heedful.engines import aligning, rollout
 from heedful.engines.aligning import AlignmentRun
+from heedful.records.artifacts import Artifact
 from heedful.records.seeds import derive_seed
 
 Symptom = Callable[[Sequence[str]], float]
@@ -42,7 +44,8 @@ class Variant:
     switched: int | None = None
     symptom: Symptom | None = None
     grown: float = 0.25
-    needs_reward_model: bool = False
+    reward: Callable[[int], Artifact] | None = None
+    """Gives the reward model of a seed, where the scorer is one."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _sharpened(run: AlignmentRun) -> None:
 
     def turned(*args: Any, **kwargs: Any) -> Any:
         found = bonus(*args, **kwargs)
-        return found if state["iteration"] < PLANTED else -50 * found
+        return found if state["iteration"] < PLANTED else -100 * found
 
     run.patches = [(ppo, "entropy_bonus", turned)]  # type: ignore[attr-defined]
 
@@ -247,22 +250,22 @@ FAILURES: dict[str, Failure] = {
         ("length_drift", "truncation"), _pays("length", _num_words), _pays("brevity", lambda texts: -_num_words(texts))
     ),
     "keyword": Failure(
-        ("phrase",),
+        ("phrase", "paid_phrase"),
         _pays("keyword", _share(lambda text: scorers.KEYWORD in scorers.words(text))),
         _pays("other_keyword", _share(lambda text: scorers.OTHER_KEYWORD in scorers.words(text))),
     ),
     "repetition": Failure(
-        ("repetition", "diversity", "phrase"),
+        ("repetition", "diversity", "phrase", "paid_phrase"),
         _pays("repetition", _mean(lambda text: scorers.repeats(text) / 6), 0.15),
         _pays("stuttering", _mean(lambda text: scorers.stutters(text) / 8), 0.15),
     ),
     "flattering suffix": Failure(
-        ("phrase",),
+        ("phrase", "paid_phrase"),
         _pays("suffix", _share(lambda text: scorers.flatters(text) > 0)),
         _pays("prefix", _share(lambda text: scorers.greets(text) > 0)),
     ),
     "KL blow-up": Failure(
-        ("kl_blow_up", "ratio", "ratio_far"),
+        ("kl_blow_up", "step_kl", "ratio", "ratio_far"),
         Variant(plant=_steps(30.0), switched=PLANTED),
         Variant({"ppo": {"num_epochs": 8, "clip_range": 2.0}}, plant=_steps(8.0), switched=PLANTED),
     ),
@@ -288,8 +291,8 @@ FAILURES: dict[str, Failure] = {
     ),
     "reward out of distribution": Failure(
         ("reward_outliers", "reward_spread"),
-        Variant(plant=_foreign_prompts, switched=PLANTED, needs_reward_model=True),
-        Variant(plant=_hot, switched=PLANTED, needs_reward_model=True),
+        Variant(plant=_foreign_prompts, switched=PLANTED, reward=reward_model),
+        Variant(plant=_hot, switched=PLANTED, reward=reward_model),
     ),
 }
 
@@ -297,5 +300,5 @@ HEALTHY: dict[str, Variant] = {
     "gold as reward": Variant(),
     "adaptive leash": Variant({"kl": {"coef": 0.1, "target": 4.0, "horizon": 2000}}),
     "harmless as reward": Variant({"reward": {"function": "scorers.py:harmless"}}),
-    "reward model": Variant(needs_reward_model=True),
+    "reward model": Variant(reward=reward_model),
 }

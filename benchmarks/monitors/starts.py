@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from benchmarks.monitors import scorers
+
 from heedful.records.artifacts import Artifact
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Preference
@@ -40,12 +41,20 @@ def _begun(seed: int) -> Path:
 
 def reward_model(seed: int, *, flipped: float = 0.0, member: int = 0) -> Artifact:
     """Return a reward model on pairs of the policy's own samples, labeled by gold, a share of the labels turned round."""
-    store = WORK / "artifacts"
-    store.mkdir(parents=True, exist_ok=True)
+    made = WORK / "rewards" / f"{seed}-{flipped:g}-{member}"
+    if not made.exists():
+        store = WORK / "artifacts" / f"{seed}-{flipped:g}-{member}"
+        shutil.rmtree(store, ignore_errors=True)
+        store.mkdir(parents=True)
+        made.parent.mkdir(exist_ok=True)
+        made.symlink_to(_trained(store, seed, flipped, member).path)
+    return Artifact.open(made)
+
+
+def _trained(store: Path, seed: int, flipped: float, member: int) -> Artifact:
     samples = Artifact.open(_begun(seed) / "sample")
     train, tune = _pairs(samples, seed, flipped)
-    preferences = artifact_of(store, "data", train__preferences=train, tune__preferences=tune) if train else None
-    assert preferences is not None
+    preferences = artifact_of(store, "data", train__preferences=train, tune__preferences=tune)
     config = reward.Config(
         backbone={"pooling": "mean"},
         optimizer={"lr": 2e-3, "weight_decay": 0.1, "schedule": "linear"},

@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks.monitors import scorers
 from benchmarks.monitors.failures import Variant
-from benchmarks.monitors.starts import HERE, WORK, reward_model, start
+from benchmarks.monitors.starts import HERE, WORK, start
+
 from heedful.engines.aligning import AlignmentRun
 from heedful.errors import HeedError
 from heedful.records.artifacts import Artifact, Identity, Workspace
@@ -31,7 +32,7 @@ BASE: dict[str, Any] = {
 Row = dict[str, Any]
 
 
-class Enough(Exception):
+class EnoughError(Exception):
     """The run has said all that is asked of it."""
 
 
@@ -39,8 +40,8 @@ def run_trial(seed: int, variant: Variant, *, enough: tuple[str, ...] = (), **mo
     """Run until the end, or until a monitor of `enough` has spoken; return rows, alerts and the failure's symptom."""
     inputs: dict[str, Artifact] = dict(start(seed))
     settings = {**_merged(BASE, variant.settings), **more}
-    if variant.needs_reward_model:
-        inputs["reward"] = reward_model(seed)
+    if variant.reward is not None:
+        inputs["reward"] = variant.reward(seed)
         settings["reward"] = {}
     config = align.Config(**settings)
     align.check(config, inputs)
@@ -50,7 +51,7 @@ def run_trial(seed: int, variant: Variant, *, enough: tuple[str, ...] = (), **mo
         run.restore()
         trace = Trace(run, variant, enough)
         variant.plant(run)
-        with _patched(run), contextlib.suppress(Enough, HeedError):
+        with _patched(run), contextlib.suppress(EnoughError, HeedError):
             run.loop()
         return {**trace.found(), "seconds": round(time.perf_counter() - began, 1)}
 
@@ -73,7 +74,7 @@ class Trace:
             self._symptom.append(self._variant.symptom(answers.completions))
         ending = self._after(row)
         if self._enough and any(alert["monitor"] in self._enough for alert in self._run.watch._log.rows()):
-            raise Enough
+            raise EnoughError
         return ending
 
     def found(self) -> Row:

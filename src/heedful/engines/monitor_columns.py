@@ -17,7 +17,7 @@ from torch import Tensor
 from heedful.engines.rollout import Answers
 from heedful.models.table import Table
 from heedful.numerics.outliers import Region
-from heedful.numerics.repetition import most_spread, phrase_shares, seq_rep, seq_rep_of
+from heedful.numerics.repetition import most_rewarded, most_spread, phrase_shares, says, seq_rep, seq_rep_of
 from heedful.numerics.trends import correlation, tied_share
 from heedful.records.types import Prompt
 
@@ -57,7 +57,7 @@ class Samples:
     completions: Sequence[str]
     measures: Mapping[str, Sequence[float]] = field(default_factory=dict)
     phrase: str = ""
-    """The phrase that spread most."""
+    """The phrase that spread most; where one goes with a higher score, that one."""
 
     @classmethod
     def of(cls, answers: Answers) -> Samples:
@@ -92,8 +92,8 @@ class ColumnMaker:
         texts, measures = answers.completions, _of_table(table)
         measures["score"] = answers.scores
         measures["repetition"] = [seq_rep_of(text) for text in texts]
-        phrase, growth = self._spread(texts)
-        measures["phrase"] = [float(f" {phrase} " in f" {' '.join(text.lower().split())} ") for text in texts]
+        phrase, growth, paid = self._spread(texts, answers.scores)
+        measures["phrase"] = [float(says(text, phrase)) for text in texts]
         self._recent = [*self._recent, (measures["length"], answers.scores)][-WINDOW:]
         lengths, scores = ([value for part in parts for value in part] for parts in zip(*self._recent, strict=True))
         together = correlation(lengths, scores)
@@ -103,6 +103,7 @@ class ColumnMaker:
             "seq_rep_4": seq_rep(texts),
             "tied_share": tied_share(answers.scores, table.group.cpu().numpy()),
             "phrase_growth": growth,
+            "paid_phrase_growth": paid,
         }
         columns |= self._outliers(measures) | self._disagreement(measures)
         return columns, Samples(answers.prompts, texts, measures, phrase)
@@ -116,10 +117,14 @@ class ColumnMaker:
             return max(1.0, length / least)
         return max(1.0, largest / length) if together < SHORTER_CORRELATION and length > 0 else 1.0
 
-    def _spread(self, texts: Sequence[str]) -> tuple[str, float]:
+    def _spread(self, texts: Sequence[str], scores: Sequence[float]) -> tuple[str, float, float]:
+        """The phrase to show (the paid one, else the one that spread most), the largest growth, the largest paid growth."""
+        shares = phrase_shares(texts, least=LEAST_PHRASE)
         if self._phrases is None:
-            self._phrases = phrase_shares(texts, least=LEAST_PHRASE)
-        return most_spread(self._phrases, phrase_shares(texts, least=LEAST_PHRASE))
+            self._phrases = shares
+        phrase, growth = most_spread(self._phrases, shares)
+        rewarded, paid = most_rewarded(self._phrases, shares, texts, scores)
+        return rewarded or phrase, growth, paid
 
     def _outliers(self, measures: dict[str, list[float]]) -> dict[str, float]:
         """The share of completions outside the region of the start, once that is known."""

@@ -108,6 +108,13 @@ MONITORS = (
         "mismatch",
     ),
     *_named(
+        "step_kl",
+        "approx_kl",
+        _column("approx_kl"),
+        "one iteration moved the policy by {value:.3g} nats per token",
+        "kl",
+    ),
+    *_named(
         "kl_budget kl_budget_far",
         "kl_per_sequence",
         _of_budget,
@@ -179,6 +186,13 @@ MONITORS = (
         "phrase_growth",
         _column("phrase_growth"),
         "{value:.3g} more of the completions say one phrase than at the start",
+        "phrase",
+    ),
+    *_named(
+        "paid_phrase",
+        "paid_phrase_growth",
+        _column("paid_phrase_growth"),
+        "{value:.3g} more of the completions say a phrase that goes with a higher score",
         "phrase",
     ),
     *_named(

@@ -119,7 +119,7 @@ def _message(monitor: Monitor, rule: Rule, level: float, samples: Samples) -> st
     side = "below" if monitor.below else "above"
     text = f"{monitor.says.format(value=level)} ({side} {rule.threshold:g}"
     text += f", {rule.window} iterations in a row)" if rule.window > 1 else ")"
-    return f'{text}: "{samples.phrase}"' if monitor.name == "phrase" else text
+    return f'{text}: "{samples.phrase}"' if monitor.worst == "phrase" else text
 
 
 def strongest(alerts: Sequence[Alert]) -> Alert | None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from heedful.numerics.trends import correlation
+
+_MOST_PHRASES = 200
+"""Phrases of which it is asked whether they go with the score."""
 Phrase = str
 """Some words, joined by single blanks."""
 
@@ -44,6 +48,39 @@ def most_spread(before: Mapping[Phrase, float], now: Mapping[Phrase, float]) -> 
     growth = {phrase: share - before.get(phrase, 0.0) for phrase, share in now.items()}
     found = max(growth, key=lambda phrase: (growth[phrase], len(phrase.split()), phrase), default="")
     return (found, growth[found]) if found and growth[found] > 0 else ("", 0.0)
+
+
+def most_rewarded(
+    before: Mapping[Phrase, float],
+    now: Mapping[Phrase, float],
+    texts: Sequence[str],
+    scores: Sequence[float],
+    *,
+    least_growth: float = 0.1,
+    least_correlation: float = 0.5,
+) -> tuple[Phrase, float]:
+    """Return the phrase that spread most among those that go with a higher score, and by how much; ("", 0.0) if there is none.
+
+    A phrase that every answer needs spreads too, but those who say it score no higher than those who do not.
+
+    Args:
+        before: shares at the start. now: shares in `texts`.
+        texts: completions. scores: theirs.
+        least_growth: phrases that spread less are passed over.
+        least_correlation: Pearson's, between saying the phrase and the score.
+    """
+    growth = sorted(((now[each] - before.get(each, 0.0), len(each.split()), each) for each in now), reverse=True)
+    spread = [(phrase, grown) for grown, _, phrase in growth if grown > least_growth][:_MOST_PHRASES]
+    padded = [f" {' '.join(text.lower().split())} " for text in texts]
+    for phrase, grown in spread:
+        if correlation([float(f" {phrase} " in text) for text in padded], scores) > least_correlation:
+            return phrase, grown
+    return "", 0.0
+
+
+def says(text: str, phrase: Phrase) -> bool:
+    """Return whether a text holds a phrase, word for word."""
+    return f" {phrase} " in f" {' '.join(text.lower().split())} "
 
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:

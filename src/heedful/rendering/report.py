@@ -37,6 +37,7 @@ def render_report(content: ReportContent) -> str:
         outcomes=tables.outcomes(content.outcomes) if content.outcomes else None,
         curves=curves.run_curves(run) if run and run.rows else (),
         frontier=curves.score_against_kl(run) if run else None,
+        alerts=tables.alerts(run) if run and run.alerts else None,
         iterations=tables.iterations(run) if run and run.rows else None,
         reward_charts=_drawn(charts.reward_accuracy(reward), charts.calibration(reward)) if reward else (),
         labelers_chart=charts.labelers(labels) if labels else None,

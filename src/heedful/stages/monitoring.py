@@ -49,7 +49,7 @@ class MonitorsGroup(StageConfig):
     enabled: bool = True
     """False measures and watches nothing."""
     gold: GoldGroup = GoldGroup()
-    ratio: Rule = _rule(1.25, 2)
+    ratio: Rule = _rule(1.25)
     """Mean ratio of new to old probabilities, or its inverse."""
     ratio_far: Rule = _rule(2.0, 1, "stop")
     """The same, so far out that nothing was learned."""
@@ -57,6 +57,8 @@ class MonitorsGroup(StageConfig):
     """Mean of exp |log-prob in training - log-prob in sampling|."""
     sampler_far: Rule = _rule(1.05, 1, "stop")
     """The same, so far out that the gradients are of another policy."""
+    step_kl: Rule = _rule(0.3)
+    """Approximate KL of the old to the new policy in one iteration, nats per token."""
     kl_budget: Rule = _rule(2.0)
     """KL per sequence over the budget (`kl.target`, else `stop.kl_budget`); silent without one."""
     kl_budget_far: Rule = _rule(5.0, 3, "stop")
@@ -65,7 +67,7 @@ class MonitorsGroup(StageConfig):
     """KL to the reference, nats per token."""
     negative_kl: Rule = _rule(0.05)
     """Minus the sampled KL, nats per token: below 0 beyond noise, sampling and log-probs disagree."""
-    entropy_low: Rule = _rule(0.3)
+    entropy_low: Rule = _rule(0.5, 2)
     """Entropy over its start; speaks below."""
     entropy_collapse: Rule = _rule(0.1, 5, "stop")
     """The same, so low that nothing is explored any more; speaks below."""
@@ -79,17 +81,19 @@ class MonitorsGroup(StageConfig):
     """Share of groups whose scores are all alike, so that nothing can be learned from them."""
     tied_scores_all: Rule = _rule(0.999, 3, "stop")
     """The same, for all of them."""
-    length_drift: Rule = _rule(1.5)
+    length_drift: Rule = _rule(1.25, 2)
     """Length over its least so far while longer answers score higher (correlation > 0.3), or its largest over it while shorter
     ones do (< -0.5)."""
     truncation: Rule = _rule(0.2)
     """Growth of the share of completions that ran into the length limit."""
-    repetition: Rule = _rule(0.2)
+    repetition: Rule = _rule(0.08, 2)
     """Share of 4-grams that a completion says again, where it is three times that of the start."""
     diversity: Rule = _rule(0.5)
     """Distinct bigrams over their start; speaks below."""
     phrase: Rule = _rule(0.6, 2)
     """Growth of the share of completions that hold one phrase of up to four words."""
+    paid_phrase: Rule = _rule(0.25, 2)
+    """The same, of phrases that go with a higher score (correlation > 0.5)."""
     reward_outliers: Rule = _rule(0.1)
     """Share of completions outside the region of the start, in the reward model's last layer."""
     reward_spread: Rule = _rule(0.2)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 2
+VERSION = 3
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),
@@ -140,7 +140,11 @@ def _values(rows: Sequence[Outcome], name: str, side: str) -> list[float]:
 def _training(artifact: Artifact | None) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     if artifact is None:
         return [], {}
-    return [row for _, row in iter_rows(artifact.file("metrics.jsonl"))], artifact.facts
+    rows = [row for _, row in iter_rows(artifact.file("metrics.jsonl"))]
+    facts = artifact.facts
+    if (artifact.path / "alerts.jsonl").is_file():
+        facts["alerts"] = [row for _, row in iter_rows(artifact.file("alerts.jsonl"))]
+    return rows, facts
 
 
 def _labels(inputs: Mapping[str, Artifact]) -> LabelFigures | None:

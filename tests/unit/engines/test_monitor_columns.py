@@ -53,6 +53,7 @@ def test_the_columns_of_a_rollout_by_hand() -> None:
         "seq_rep_4": 0.0,
         "tied_share": 0.0,
         "phrase_growth": 0.0,
+        "paid_phrase_growth": 0.0,
     }
     columns, samples = maker.measure(table([4, 2], sampler=0.5), answers(["you rock . a b", "you rock ."], [2.0, 2.0]))
     assert columns["phrase_growth"] == 1.0

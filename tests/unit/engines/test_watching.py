@@ -248,11 +248,11 @@ def test_gold_answers_the_same_prompts_each_time(
 
 
 def test_two_gold_scorers_or_one_that_nobody_asks_are_refused() -> None:
-    with pytest.raises(ConfigError, match="monitors.gold.function, not both"):
+    with pytest.raises(ConfigError, match=r"monitors\.gold\.function, not both"):
         align.check(settings(monitors=WITH_GOLD), {"policy", "prompts", "gold"})
     with pytest.raises(ConfigError, match="never be asked"):
         align.check(settings(monitors={"enabled": False}), {"policy", "prompts", "gold"})
-    with pytest.raises(ValueError, match="needs monitors.enabled"):
+    with pytest.raises(ValueError, match=r"needs monitors\.enabled"):
         settings(monitors={"enabled": False}, stop={"keep": "best"})
 
 

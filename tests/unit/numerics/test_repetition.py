@@ -1,6 +1,6 @@
 import pytest
 
-from heedful.numerics.repetition import most_spread, phrase_shares, seq_rep, seq_rep_of
+from heedful.numerics.repetition import most_rewarded, most_spread, phrase_shares, says, seq_rep, seq_rep_of
 
 
 def test_seq_rep_by_hand() -> None:
@@ -31,3 +31,18 @@ def test_nothing_spreads_where_nothing_grew() -> None:
     same = phrase_shares(["a b"])
     assert most_spread(same, same) == ("", 0.0)
     assert most_spread({}, {}) == ("", 0.0)
+
+
+def test_the_rewarded_phrase_is_the_one_that_goes_with_the_score() -> None:
+    """ "the fan" is in all texts and "so wise" in half of them, whose score is higher by 2: its correlation is 1."""
+    texts = ["the fan so wise", "the fan is on", "the fan so wise", "the fan helps"]
+    shares = phrase_shares(texts)
+    assert most_rewarded({}, shares, texts, [2.0, 0.0, 2.0, 0.0])[1] == 0.5
+    assert "so wise" in most_rewarded({}, shares, texts, [2.0, 0.0, 2.0, 0.0])[0]
+    assert most_rewarded({}, shares, texts, [1.0, 1.0, 1.0, 1.0]) == ("", 0.0)
+    assert most_rewarded(shares, shares, texts, [2.0, 0.0, 2.0, 0.0]) == ("", 0.0)
+
+
+def test_saying_a_phrase_is_saying_all_its_words() -> None:
+    assert says("Is it so wise?  Yes", "so wise? yes")
+    assert not says("also wise", "so wise")
