@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class Trace:
 @contextlib.contextmanager
 def _workspace(config: Any, inputs: dict[str, Artifact], seed: int) -> Iterator[Workspace]:
     identity = Identity("align", align.VERSION, config.model_dump(mode="json"), seed, inputs)
-    folder = WORK / "trials"
+    folder = WORK / "trials" / str(os.getpid())  # failures that differ in their plant alone have one digest
     shutil.rmtree(folder / f"{identity.digest}.work", ignore_errors=True)
     with Workspace(folder, identity.manifest(), base=HERE) as out:
         yield out

@@ -140,7 +140,7 @@ def _values(rows: Sequence[Outcome], name: str, side: str) -> list[float]:
 def _training(artifact: Artifact | None) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     if artifact is None:
         return [], {}
-    rows = [row for _, row in iter_rows(artifact.file("metrics.jsonl"))]
+    rows: list[Mapping[str, Any]] = [row for _, row in iter_rows(artifact.file("metrics.jsonl"))]
     facts = artifact.facts
     if (artifact.path / "alerts.jsonl").is_file():
         facts["alerts"] = [row for _, row in iter_rows(artifact.file("alerts.jsonl"))]
