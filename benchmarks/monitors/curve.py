@@ -41,7 +41,7 @@ def curve(seed: int) -> dict[str, Any]:
 
 
 def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return where gold peaked, whether it fell, whether its peak was predicted early, and what stopping there keeps of its gain."""
+    """Return where gold peaked, whether it fell, whether that was predicted early, and what stopping there keeps of its gain."""
     distance = np.sqrt([max(0.0, row["kl_per_sequence"]) for row in rows])
     gold = smoothed([row["gold_mean"] for row in rows], WINDOW)
     top = int(gold.argmax())

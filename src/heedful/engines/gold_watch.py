@@ -60,13 +60,7 @@ class GoldWatch:
         if iteration % self._every:
             return {}
         texts = self._answer(self._prompts)
-        asked = [record.prompt for record in self._prompts]
-        columns: dict[str, list[Any]] = {
-            "id": [record.id for record in self._prompts],
-            "meta": [record.meta for record in self._prompts],
-        }
-        gold = score_all(self._gold, asked, texts, **columns)
-        score = score_all(self._score, asked, texts, **columns)
+        gold, score = self._scored(self._gold, texts), self._scored(self._score, texts)
         self.history.append(Measurement(iteration, kl, gold, score))
         return {
             "gold_mean": float(np.mean(gold)),
@@ -74,6 +68,11 @@ class GoldWatch:
             **self._trends(),
             **self._peak(kl),
         }
+
+    def _scored(self, scorer: Scorer, texts: Sequence[str]) -> list[float]:
+        prompts = self._prompts
+        more: dict[str, list[Any]] = {"id": [each.id for each in prompts], "meta": [each.meta for each in prompts]}
+        return score_all(scorer, [each.prompt for each in prompts], texts, **more)
 
     def fit(self) -> PeakFit | None:
         """Return the fit of gold to KL over all measurements so far."""

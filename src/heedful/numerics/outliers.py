@@ -71,7 +71,7 @@ class Region:
 def shrinkage(away: Floats) -> float:
     """Return Ledoit and Wolf's rho in [0, 1] for centred rows [N, D].
 
-        rho = min(1, beta^2 / delta^2),   delta^2 = |C - m I|^2 / D,   beta^2 = (mean_k |x_k x_k' - C|^2) / N / D
+        rho = min(1, noise / spread),   spread = |C - m I|^2 / D,   noise = (mean_k |x_k x_k' - C|^2) / N / D
 
     The squared norms come from inner products of rows, so that [D, D] is not made where N is smaller.
     """
@@ -80,9 +80,9 @@ def shrinkage(away: Floats) -> float:
     gram = away @ away.T if num_rows <= width else away.T @ away
     square = float((gram**2).sum()) / num_rows**2  # |C|^2
     mean_variance = float(norms.sum()) / num_rows / width
-    delta = square / width - mean_variance**2
-    beta = (float((norms**2).sum()) / num_rows - square) / num_rows / width
-    return 1.0 if delta <= 0 else float(np.clip(beta / delta, 0.0, 1.0))
+    spread = square / width - mean_variance**2
+    noise = (float((norms**2).sum()) / num_rows - square) / num_rows / width
+    return 1.0 if spread <= 0 else float(np.clip(noise / spread, 0.0, 1.0))
 
 
 def _without_itself(squared: Floats, num_rows: int) -> Floats:

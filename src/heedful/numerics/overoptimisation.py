@@ -1,10 +1,11 @@
 """Gold reward as a function of the distance from the reference: it rises, peaks and falls. Where will it peak?
 
-    R(d) = R_0 + d (alpha - beta log d),   d = sqrt(KL)
+    R(d) = R_0 + d (rise - bend log d),   d = sqrt(KL)
 
-The peak lies at d* = exp(alpha / beta - 1). The fit is linear in R_0, alpha and beta, so that least squares gives their
-covariance, and the delta method that of log d* = alpha / beta - 1. Source: Gao, Schulman, Hilton 2022, arXiv:2210.10760,
-the form for reinforcement learning; R_0 is ours, since scores are not 0 at the reference.
+The peak lies at d* = exp(rise / bend - 1). The fit is linear in R_0, rise and bend, so that least squares gives their
+covariance, and the delta method that of log d* = rise / bend - 1. Source: Gao, Schulman, Hilton 2022, arXiv:2210.10760,
+the form for reinforcement
+learning, where rise and bend are called alpha and beta; R_0 is ours, since scores are not 0 at the reference.
 """
 
 from __future__ import annotations
@@ -25,31 +26,31 @@ _LARGEST_EXPONENT = float(np.log(np.finfo(float).max))
 
 @dataclass(frozen=True)
 class PeakFit:
-    """Score as a function of d = sqrt(KL): offset + d (alpha - beta log d). `covariance` [2, 2] is that of alpha and beta."""
+    """Score as a function of d = sqrt(KL): offset + d (rise - bend log d). `covariance` [2, 2] is that of rise and bend."""
 
     offset: float
-    alpha: float
-    beta: float
+    rise: float
+    bend: float
     covariance: Floats = field(default_factory=lambda: np.zeros((2, 2)), compare=False)
 
     def score(self, kl: ArrayLike) -> Floats:
         """Return the fitted score at these KLs (nats, from 0)."""
-        return np.asarray(_columns(_roots(kl)) @ np.array([self.offset, self.alpha, self.beta]))
+        return np.asarray(_columns(_roots(kl)) @ np.array([self.offset, self.rise, self.bend]))
 
     @property
     def peak(self) -> float | None:
-        """Return the KL of the maximum, nats: exp(2 (alpha / beta - 1)); None where the fit only rises."""
-        return None if self.beta <= 0 else _finite_exp(2 * (self.alpha / self.beta - 1))
+        """Return the KL of the maximum, nats: exp(2 (rise / bend - 1)); None where the fit only rises."""
+        return None if self.bend <= 0 else _finite_exp(2 * (self.rise / self.bend - 1))
 
     @property
     def peak_spread(self) -> float | None:
         """Return the standard error of log d* (about the relative error of d*); None where there is no peak.
 
-        var(alpha / beta) = (var alpha - 2 q cov + q^2 var beta) / beta^2,   q = alpha / beta
+        var(rise / bend) = (var rise - 2 q cov + q^2 var bend) / bend^2,   q = rise / bend
         """
         if self.peak is None:
             return None
-        slope = np.array([1.0, -self.alpha / self.beta]) / self.beta
+        slope = np.array([1.0, -self.rise / self.bend]) / self.bend
         return math.sqrt(max(0.0, float(slope @ self.covariance @ slope)))
 
     @property
@@ -58,7 +59,7 @@ class PeakFit:
         spread = self.peak_spread
         if spread is None:
             return None
-        middle = 2 * (self.alpha / self.beta - 1)
+        middle = 2 * (self.rise / self.bend - 1)
         low, high = (_finite_exp(middle + sign * 2 * _Z * spread) for sign in (-1.0, 1.0))
         return None if low is None or high is None else (low, high)
 

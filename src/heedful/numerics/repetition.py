@@ -18,7 +18,7 @@ def seq_rep(texts: Sequence[str], n: int = 4) -> float:
 
         seq-rep-n = 1 - |unique n-grams| / |n-grams|
 
-    Source: Welleck et al. 2019, arXiv:1908.04319, section 6.
+    Source: Welleck et al. 2019, arXiv:1908.04319.
     """
     return sum(seq_rep_of(text, n) for text in texts) / len(texts) if texts else 0.0
 

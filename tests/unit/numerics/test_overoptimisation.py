@@ -15,7 +15,7 @@ def test_without_noise_the_curve_is_found_again() -> None:
     d = np.linspace(0.1, 4, 20)
     fit = fit_peak(d**2, curve(d, offset=-0.7))
     assert fit is not None
-    assert (fit.offset, fit.alpha, fit.beta) == pytest.approx((-0.7, ALPHA, BETA))
+    assert (fit.offset, fit.rise, fit.bend) == pytest.approx((-0.7, ALPHA, BETA))
     assert fit.peak == pytest.approx(np.e**2)
     assert fit.score(d**2) == pytest.approx(curve(d, offset=-0.7))
     assert fit.score(np.array([0.0])) == pytest.approx([-0.7])
@@ -53,7 +53,7 @@ def test_the_interval_holds_the_peak_in_nineteen_of_twenty() -> None:
 
 
 def test_the_spread_by_hand() -> None:
-    """alpha = 2, beta = 1, var alpha = 0.04, var beta = 0.01, cov = 0.01: (0.04 - 2 * 2 * 0.01 + 4 * 0.01) / 1 = 0.04."""
+    """rise = 2, bend = 1, var rise = 0.04, var bend = 0.01, cov = 0.01: (0.04 - 2 * 2 * 0.01 + 4 * 0.01) / 1 = 0.04."""
     fit = PeakFit(0.0, 2.0, 1.0, np.array([[0.04, 0.01], [0.01, 0.01]]))
     assert fit.peak_spread == pytest.approx(0.2)
     assert fit.peak_interval == pytest.approx((np.exp(2 - 4 * 0.19599640), np.exp(2 + 4 * 0.19599640)), rel=1e-6)
