@@ -4,8 +4,8 @@
 
 The peak lies at d* = exp(rise / bend - 1). The fit is linear in R_0, rise and bend, so that least squares gives their
 covariance, and the delta method that of log d* = rise / bend - 1. Source: Gao, Schulman, Hilton 2022, arXiv:2210.10760,
-the form for reinforcement
-learning, where rise and bend are called alpha and beta; R_0 is ours, since scores are not 0 at the reference.
+the form for reinforcement learning, where rise and bend are called alpha and beta; R_0 is ours, since scores are not 0 at
+the reference.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def test_the_value_head_is_not_judged_before_it_has_had_time() -> None:
 
 
 def test_a_repetition_that_was_there_from_the_start_is_no_failure() -> None:
-    watched = monitors()
+    watched = monitors(repetition={"window": 1})
     watched.look({**START, "seq_rep_4": 0.1}, NOBODY)
     assert watched.look({**START, "iteration": 1, "seq_rep_4": 0.29}, NOBODY) == []
     assert [a.monitor for a in watched.look({**START, "iteration": 2, "seq_rep_4": 0.31}, NOBODY)] == ["repetition"]
