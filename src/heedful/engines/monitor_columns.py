@@ -43,10 +43,11 @@ class StateScorer(Protocol):
 
 @runtime_checkable
 class EnsembleScorer(Protocol):
-    """A scorer of several members that keeps what each said."""
+    """A scorer of several members that can keep what each said."""
 
-    member_scores: Sequence[Sequence[float]] | None
-    """One list per member, of the last texts that were scored."""
+    keep_members: bool
+    members: Tensor | None
+    """[N, M]: the scores of M members for the last texts that were scored, in their order."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class ColumnMaker:
         self._ensemble = next((part for part in parts if isinstance(part, EnsembleScorer)), None)
         if self._stateful is not None:
             self._stateful.keep_states = True
+        if self._ensemble is not None:
+            self._ensemble.keep_members = True
         self._phrases: dict[str, float] | None = None
         self._recent: list[tuple[list[float], list[float]]] = []
         self._lengths: tuple[float, float] | None = None
@@ -142,10 +145,10 @@ class ColumnMaker:
 
     def _disagreement(self, measures: dict[str, list[float]]) -> dict[str, float]:
         """The share of completions on which the members disagree more than twice as much as on 95 % at the start."""
-        members = None if self._ensemble is None else self._ensemble.member_scores
-        if members is None or len(members) < 2:
+        members = None if self._ensemble is None else self._ensemble.members
+        if members is None or members.shape[1] < 2:
             return {}
-        spreads = np.std(np.asarray(members, dtype=float), axis=0)
+        spreads = members.double().std(1, correction=0).numpy()
         measures["spread"] = spreads.tolist()
         if self._spread_limit is None:
             self._spread_limit = SPREAD_FACTOR * float(np.quantile(spreads, SPREAD_QUANTILE))

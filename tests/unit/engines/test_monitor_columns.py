@@ -113,7 +113,8 @@ def test_answers_unlike_those_of_the_start_are_outliers() -> None:
 class Pair:
     """Two members that disagree by a given amount."""
 
-    member_scores: list[list[float]] | None = None
+    keep_members = False
+    members: torch.Tensor | None = None
 
 
 def test_an_ensemble_that_disagrees() -> None:
@@ -121,7 +122,8 @@ def test_an_ensemble_that_disagrees() -> None:
     maker = ColumnMaker(scorer)
 
     def share(gaps: list[float]) -> float:
-        scorer.member_scores = [[0.0] * len(gaps), gaps]
+        scorer.members = torch.tensor([[0.0, gap] for gap in gaps]).double()
+        assert scorer.keep_members
         columns, samples = maker.measure(table([2] * len(gaps)), answers(["a"] * len(gaps), [0.0] * len(gaps)))
         assert samples.measures["spread"] == [gap / 2 for gap in gaps]
         return columns["reward_spread_share"]
