@@ -18,11 +18,12 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from heedful.apps.web.site import make_site
-from heedful.feedback import accounts, flags, messages, projects, tasks
-from heedful.feedback.answers import Answer
-from heedful.feedback.database import Database
-from heedful.feedback.quality import LabelerReport
-from heedful.feedback.tables import Task
+from heedful.feedback.asking.answers import Answer
+from heedful.feedback.setup import accounts, messages, projects, tasks
+from heedful.feedback.store.database import Database
+from heedful.feedback.store.tables import Task
+from heedful.feedback.trust import flags
+from heedful.feedback.trust.quality import LabelerReport
 from heedful.records.types import Prompt, Ranking
 
 ORIGIN = "http://testserver"
@@ -116,7 +117,7 @@ class Site:
         return found
 
     def rankings(self, project_id: int) -> list[Ranking]:
-        from heedful.feedback.releases import rankings
+        from heedful.feedback.exchange.releases import rankings
 
         return self.database.read(lambda s: list(rankings(s, project_id)))
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psycopg
 
-from heedful.feedback.database import Database
-from heedful.feedback.tables import Base
+from heedful.feedback.store.database import Database
+from heedful.feedback.store.tables import Base
 from tests.programs import skip_loudly
 
 _DEBIAN = Path("/usr/lib/postgresql")

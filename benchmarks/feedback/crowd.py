@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.feedback import sites
 
 from heedful.errors import Conflict
-from heedful.feedback import accounts
-from heedful.feedback.answers import Answer, Submission, store_answer
-from heedful.feedback.database import Database
-from heedful.feedback.queue import Assignment, next_assignment, why_nothing
-from heedful.feedback.tables import Lease, Response
+from heedful.feedback.asking.answers import Answer, Submission, store_answer
+from heedful.feedback.asking.queue import Assignment, next_assignment, why_nothing
+from heedful.feedback.setup import accounts
+from heedful.feedback.store.database import Database
+from heedful.feedback.store.tables import Lease, Response
 
 OVERLAP = 3
 WALKS_AWAY, LATE, TWICE, BREAKS = 0.05, 0.05, 0.1, 0.02

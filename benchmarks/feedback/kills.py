@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.feedback import sites
 from benchmarks.feedback.client import Connection, Gone, submission
 
-from heedful.feedback.database import Database
-from heedful.feedback.tables import Response
+from heedful.feedback.store.database import Database
+from heedful.feedback.store.tables import Response
 
 PER_SECOND = 50
 LABELERS = 25

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from heedful.feedback.simulated import assign
+from heedful.feedback.exchange.simulated import assign
 from heedful.records.types import Ranking
 
 Fault = Literal["random", "reversed", "other criterion", "as displayed", "length habit", "nobody bad"]

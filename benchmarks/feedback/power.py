@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.feedback.panels import DESIGNS, TASKS_EACH, Fault, Project, design, project
 from benchmarks.results import NO_TARGET, row
 
-from heedful.feedback.quality import answers_by_task, by_task, flag_labelers
+from heedful.feedback.trust.quality import answers_by_task, by_task, flag_labelers
 from heedful.numerics.cohorts import cohort_agreement, cohort_of
 from heedful.numerics.statistics import wilson_interval
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from heedful.feedback import accounts, projects, tasks
-from heedful.feedback.database import Database
+from heedful.feedback.setup import accounts, projects, tasks
+from heedful.feedback.store.database import Database
 from tests.stores import postgresql_server
 
 TEXTS = ("The first answer, a sentence long.", "A second one.", "The third, which says a little more than that.", "No.")

@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.speed.turns import Turns, eos_bias  # noqa: E402
 
 from heedful.engines import rollout as rolling  # noqa: E402
+from heedful.engines.memory import ForwardBudget  # noqa: E402
 from heedful.engines.ppo import PPOSettings, update  # noqa: E402
 from heedful.engines.rollout import RewardSettings, TextRollout  # noqa: E402
 from heedful.models.adapters import add_lora  # noqa: E402
@@ -54,7 +55,7 @@ def main() -> None:
         rewards=RewardSettings(missing_eos_value=MISSING_EOS),
         max_new_tokens=args.response,
         batch_rows=args.rows,
-        forward_cells=args.microbatch,
+        budget=ForwardBudget(args.microbatch),
     )
     optimizer = torch.optim.AdamW(
         [value for _, value in policy.trainable()], lr=LR, eps=1e-5, weight_decay=0.0, fused=True

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from heedful.feedback import rulings
-from heedful.feedback.answers import Answer, Submission, store_answer
-from heedful.feedback.queue import next_assignment
-from heedful.feedback.tables import Task
-from heedful.feedback.tasks import NewTask, add_tasks
+from heedful.feedback.asking.answers import Answer, Submission, store_answer
+from heedful.feedback.asking.queue import next_assignment
+from heedful.feedback.setup import rulings
+from heedful.feedback.setup.tasks import NewTask, add_tasks
+from heedful.feedback.store.tables import Task
 from tests.browser.desks import DESKTOP, TELEPHONE, axe_script, desk
 from tests.browser.test_hostile_text import readable
 from tests.hostile import PAYLOADS
@@ -163,7 +163,7 @@ def _with_names(site, project_id, key, model):
 def _keys(task):
     from sqlalchemy import select
 
-    from heedful.feedback.tables import Completion
+    from heedful.feedback.store.tables import Completion
 
     return select(Completion.key).where(Completion.task_id == task)
 

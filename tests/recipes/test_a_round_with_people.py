@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from heedful.feedback.database import Database
-from heedful.feedback.releases import rankings
+from heedful.feedback.exchange.releases import rankings
+from heedful.feedback.store.database import Database
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Consensus, Ranking
 
@@ -254,9 +254,9 @@ def _correct_one(folder: Path) -> None:
 
     from sqlalchemy import select
 
-    from heedful.feedback.answer_rules import Answer
-    from heedful.feedback.answers import Submission, store_answer
-    from heedful.feedback.tables import Lease
+    from heedful.feedback.asking.answers import Submission, store_answer
+    from heedful.feedback.setup.answer_rules import Answer
+    from heedful.feedback.store.tables import Lease
 
     database = Database.open(folder / "runs" / "labels.sqlite")
     try:

@@ -188,7 +188,7 @@ def test_the_compose_file_says_what_a_team_needs():
 
 def test_the_password_comes_from_a_file(tmp_path, monkeypatch):
     from heedful.errors import ConfigError
-    from heedful.feedback.database import parse_url
+    from heedful.feedback.store.database import parse_url
 
     file = tmp_path / "password"
     file.write_text("a secret\n")

@@ -14,8 +14,8 @@ from benchmarks.feedback import sites
 from benchmarks.feedback.client import Connection, submission
 from sqlalchemy import select
 
-from heedful.feedback.database import Database
-from heedful.feedback.tables import Response
+from heedful.feedback.store.database import Database
+from heedful.feedback.store.tables import Response
 from tests.stores import postgresql_server
 
 GONE_SECONDS = 10.0

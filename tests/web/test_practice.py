@@ -9,7 +9,7 @@ import pytest
 
 from heedful.apps.web.completions import read_tasks
 from heedful.errors import DataError
-from heedful.feedback.answers import Answer
+from heedful.feedback.asking.answers import Answer
 from tests.sites import BOTH, TEXTS
 from tests.web.forms import answer_form, places, task_id
 from tests.web.test_dashboard import words
@@ -150,7 +150,7 @@ def test_shares_and_known_tasks_of_the_form_are_stored(site, manager):
     path = made.headers["location"]
     listed = words(manager.get(f"{path}/tasks?state=practice").text)
     assert "p0 gold practice" in listed
-    from heedful.feedback.projects import project_named
+    from heedful.feedback.setup.projects import project_named
 
     found = site.database.read(lambda s: project_named(s, FORM["name"]))
     assert (found.gold_share, found.repeat_share) == (0.1, 0.05)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from heedful.engines.progress import Live, LiveLine, say
 from heedful.errors import StoreUnavailable, WaitingForPeople
-from heedful.feedback.accounts import invite, people
-from heedful.feedback.database import Database
-from heedful.feedback.rounds import Round, Standing, numbers_of_tasks, standing
-from heedful.feedback.simulated import Panel
+from heedful.feedback.exchange.rounds import Round, Standing, numbers_of_tasks, standing
+from heedful.feedback.exchange.simulated import Panel
+from heedful.feedback.setup.accounts import invite, people
+from heedful.feedback.store.database import Database
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at how far a round is."""

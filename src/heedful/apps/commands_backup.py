@@ -15,7 +15,7 @@ def backup(
     database: DATABASE = "runs/labels.sqlite",
 ) -> None:
     """Write a backup of the labels while people work: one file, checked, from SQLite or PostgreSQL."""
-    from heedful.feedback.backups import back_up
+    from heedful.feedback.store.backups import back_up
 
     size = back_up(database, file)
     typer.echo(f"{file}: {size / 2**20:.1f} MiB, checked")
@@ -26,7 +26,7 @@ def restore(
     database: DATABASE = "runs/labels.sqlite",
 ) -> None:
     """Put a backup into an empty database, SQLite or PostgreSQL; one that holds labels is left alone."""
-    from heedful.feedback import backups
+    from heedful.feedback.store import backups
 
     done = backups.restore(file, database)
     typer.echo(f"{done.name}: {'holds the same already' if done.already_there else 'restored'}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from heedful.feedback.projects import Project
+    from heedful.feedback.setup.projects import Project
 
 DATABASE = "runs/labels.sqlite"
 
@@ -64,9 +64,9 @@ def export_labels(
     ] = None,
 ) -> None:
     """Write what people said in a project to a file."""
-    from heedful.feedback.database import Database
-    from heedful.feedback.downloads import EXPORTS, Chosen, check_export, write_export
-    from heedful.feedback.projects import all_projects
+    from heedful.feedback.exchange.downloads import EXPORTS, Chosen, check_export, write_export
+    from heedful.feedback.setup.projects import all_projects
+    from heedful.feedback.store.database import Database
     from heedful.records.files import whole_file
 
     _check_kind(kind, tuple(EXPORTS))
@@ -96,7 +96,7 @@ def _check_kind(kind: str, kinds: tuple[str, ...]) -> None:
 def _existing(database: str) -> str:
     """Return the address of a database that is there; a command that only reads makes none."""
     from heedful.errors import DataError
-    from heedful.feedback.database import parse_url
+    from heedful.feedback.store.database import parse_url
 
     url = parse_url(database)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from heedful.errors import StoreUnavailable
-from heedful.feedback.simulated import Panel, SimulatedLabeler, SimulatedTask, judge, within_task_deviation
+from heedful.feedback.exchange.simulated import Panel, SimulatedLabeler, SimulatedTask, judge, within_task_deviation
 
 AT_ONCE = 8
 """Simulated people at work at the same time."""

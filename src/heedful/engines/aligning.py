@@ -15,6 +15,7 @@ import torch
 from pydantic import JsonValue
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
+from heedful.engines.memory import ForwardBudget
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
 from heedful.engines.rollout import RewardSettings, TextRollout
@@ -22,7 +23,7 @@ from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.engines.tracking import MetricWriter
 from heedful.engines.watching import RunWatch, gold_watch
-from heedful.errors import DataError, HealthError
+from heedful.errors import ConfigError, DataError, HealthError
 from heedful.models.opening import LoraShape, check_adapter, open_policy, save_policy
 from heedful.models.policy import LanguagePolicy, Reference
 from heedful.models.table import Table
@@ -74,9 +75,13 @@ class AlignmentRun:
         self.policy, self.reference = _open(config, self.source, seed)
         group, data = config.rollout, inputs["prompts"]
         prompts = chosen_prompts(data, group.split, group.where)
-        check_prompts(self.policy.renderer, prompts, data, group.split, max_new_tokens=group.max_new_tokens)
+        _check_room(
+            config,
+            check_prompts(self.policy.renderer, prompts, data, group.split, max_new_tokens=group.max_new_tokens),
+        )
         self.stream = PromptStream(prompts, rows=group.rows, seed=seed)
-        self.rollout = _rollout(config, inputs, out, self.policy, self.reference)
+        self.budget = ForwardBudget(config.ppo.microbatch_tokens, "align.ppo.microbatch_tokens")
+        self.rollout = _rollout(config, inputs, out, self.policy, self.reference, self.budget)
         self.optimizer = _optimizer(config, self.policy)
         self.checkpoints = Checkpointer(out.path / "checkpoints")
         self.writer = MetricWriter(out)
@@ -97,6 +102,7 @@ class AlignmentRun:
             return
         self.done, tensors, state = latest
         self.stopped, self.ended_by = str(state["stopped"]), str(state["ended_by"])
+        self.budget.cells = int(state["microbatch_tokens"])
         with torch.no_grad():
             for name, parameter in self.policy.trainable():
                 parameter.copy_(tensors[f"policy.{name}"])
@@ -117,7 +123,8 @@ class AlignmentRun:
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
         tensors |= {f"watch.{name}": t for name, t in self.watch.tensors().items()}
         state = {"kl_coef": self.rollout.kl.kl_coef, "stopped": self.stopped, "ended_by": self.ended_by}
-        self.checkpoints.save(self.done, tensors, {**state, "watch": self.watch.state()})
+        state |= {"microbatch_tokens": self.budget.cells, "watch": self.watch.state()}
+        self.checkpoints.save(self.done, tensors, state)
 
     def loop(self) -> None:
         """Iterate until done or a limit is reached."""
@@ -130,7 +137,8 @@ class AlignmentRun:
     def _loop(self) -> None:
         settings = _ppo_settings(self.config)
         iterations = range(self.done, self.done if self.stopped else self.config.iterations)
-        steps = train(self.policy, self.optimizer, self._roll_out, settings, iterations=iterations, seed=self.seed)
+        parts = (self.policy, self.optimizer, self._roll_out, settings)
+        steps = train(*parts, iterations=iterations, seed=self.seed, budget=self.budget)
         started = time.perf_counter()
         for iteration, table, metrics in track(steps, "align", total=len(iterations)):
             row = self._row(iteration, table, metrics) | self.watched
@@ -155,6 +163,7 @@ class AlignmentRun:
             "stopped": self.stopped or "all iterations done",
             "limits": {"kl_budget": self.config.stop.kl_budget, "mean_reward": self.config.stop.mean_reward},
             "threads": torch.get_num_threads(),
+            "microbatch_tokens": self.budget.cells,
             **self.watch.facts(),
         }
         names = ("score_mean", "kl_per_sequence", "entropy", "length_mean")
@@ -213,6 +222,16 @@ class AlignmentRun:
         self.rollout.kl = _controller(self.config, coef)
 
 
+def _check_room(config: Config, longest: int) -> None:
+    """Refuse a microbatch that cannot hold the longest prompt (tokens) with its completion."""
+    row, cells = longest + config.rollout.max_new_tokens, config.ppo.microbatch_tokens
+    if row > cells:
+        raise ConfigError(
+            f"align.ppo.microbatch_tokens = {cells} holds not even one row: the longest prompt has {longest} tokens and "
+            f"rollout.max_new_tokens is {config.rollout.max_new_tokens}; give at least {row}"
+        )
+
+
 def _open(config: Config, source: Any, seed: int) -> tuple[LanguagePolicy, Reference]:
     group = config.policy
     lora = LoraShape(group.r, group.alpha, group.targets) if group.method == "lora" else None
@@ -223,13 +242,19 @@ def _open(config: Config, source: Any, seed: int) -> tuple[LanguagePolicy, Refer
         precision=group.precision,
         seed=derive_seed(seed, "lora"),
         own_value_trunk=group.value == "separate",
+        recompute=group.gradient_checkpointing,
     )
     check_adapter(policy, group.model_dump(include=group.model_fields_set))
     return policy, reference
 
 
 def _rollout(
-    config: Config, inputs: Mapping[str, Artifact], out: Workspace, policy: LanguagePolicy, reference: Reference
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    policy: LanguagePolicy,
+    reference: Reference,
+    budget: ForwardBudget,
 ) -> TextRollout:
     rewards = RewardSettings(config.kl.estimator, config.reward.missing_eos, config.reward.missing_eos_value)
     return TextRollout(
@@ -240,7 +265,7 @@ def _rollout(
         rewards=rewards,
         max_new_tokens=config.rollout.max_new_tokens,
         batch_rows=config.rollout.rows,
-        forward_cells=config.ppo.microbatch_tokens,
+        budget=budget,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
+from heedful.engines.memory import ForwardBudget
 from heedful.engines.progress import Live
 from heedful.engines.tracking import MetricWriter
 from heedful.errors import HealthError
@@ -101,7 +102,8 @@ def fit(job: Fit, settings: FitSettings, out: Workspace, *, seed: int) -> list[d
     plan = [(e, rows) for e in range(settings.epochs) for rows in minibatches(job.units, settings, job.stage, e, seed)]
     optimizer = adamw(job.parameters, settings)
     saved = Checkpointer(out.path / "checkpoints")
-    done, logged = _restore(job, optimizer, saved)
+    budget = ForwardBudget(settings.microbatch_tokens, f"{job.stage}.microbatch_tokens")
+    done, logged = _restore(job, optimizer, saved, budget)
     out.truncate_log(logged)
     with MetricWriter(out) as writer, Live(job.stage, len(plan) - done) as live:
         if done == 0 and plan:
@@ -109,14 +111,14 @@ def fit(job: Fit, settings: FitSettings, out: Workspace, *, seed: int) -> list[d
         for step in range(done, len(plan)):
             epoch, rows = plan[step]
             lr = learning_rate(step, len(plan), settings)
-            loss, norm = _step(job, optimizer, rows, lr, step, settings)
+            loss, norm = _step(job, optimizer, rows, lr, step, settings, budget)
             writer.write({"optimizer_step": step + 1, "epoch": epoch + 1, "loss": loss, "grad_norm": norm, "lr": lr})
             live.advance(note=f"loss {loss:.3f}")
             logged += 1
             if step + 1 == len(plan) or plan[step + 1][0] != epoch:
                 logged += _measure(job, writer, step + 1, epoch + 1)
             if (step + 1) % settings.checkpoint_every == 0 or step + 1 == len(plan):
-                _save(job, optimizer, saved, step + 1, logged)
+                _save(job, optimizer, saved, step + 1, logged, budget)
     return job.history
 
 
@@ -196,13 +198,23 @@ def _fill(bucket: Sequence[int], units: Sequence[Unit], rows: int) -> Iterator[l
 
 
 def _step(
-    job: Fit, optimizer: torch.optim.Optimizer, rows: Sequence[int], lr: float, step: int, settings: FitSettings
+    job: Fit,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[int],
+    lr: float,
+    step: int,
+    settings: FitSettings,
+    budget: ForwardBudget,
 ) -> tuple[float, float]:
     for group in optimizer.param_groups:
         group["lr"] = lr
-    optimizer.zero_grad(set_to_none=True)
+
+    def gradients(cells: int) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        return accumulate(job, rows, cells)
+
     try:
-        loss = accumulate(job, rows, settings.microbatch_tokens)
+        loss = budget.fit(gradients, longest=max(job.units[row].length * job.units[row].texts for row in rows))
     except HealthError as error:
         raise HealthError(f"{job.stage}, optimizer step {step + 1}: {error}") from error
     limit = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
@@ -231,12 +243,15 @@ def _measure(job: Fit, writer: MetricWriter, step: int, epoch: int) -> int:
     return 1
 
 
-def _save(job: Fit, optimizer: torch.optim.Optimizer, saved: Checkpointer, step: int, logged: int) -> None:
+def _save(
+    job: Fit, optimizer: torch.optim.Optimizer, saved: Checkpointer, step: int, logged: int, budget: ForwardBudget
+) -> None:
     tensors = {f"parameter.{name}": parameter.detach() for name, parameter in job.parameters}
-    saved.save(step, tensors | optimizer_tensors(optimizer), {"logged": logged, "history": job.history})
+    state = {"logged": logged, "history": job.history, "microbatch_tokens": budget.cells}
+    saved.save(step, tensors | optimizer_tensors(optimizer), state)
 
 
-def _restore(job: Fit, optimizer: torch.optim.Optimizer, saved: Checkpointer) -> tuple[int, int]:
+def _restore(job: Fit, optimizer: torch.optim.Optimizer, saved: Checkpointer, budget: ForwardBudget) -> tuple[int, int]:
     found = saved.latest()
     if found is None:
         return 0, 0
@@ -246,4 +261,5 @@ def _restore(job: Fit, optimizer: torch.optim.Optimizer, saved: Checkpointer) ->
             parameter.copy_(tensors[f"parameter.{name}"])
     restore_optimizer(optimizer, tensors)
     job.history[:] = state["history"]
+    budget.cells = int(state["microbatch_tokens"])
     return step, int(state["logged"])

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from heedful.engines.memory import ForwardBudget, release
 from heedful.engines.seeding import generator
 from heedful.errors import HealthError
 from heedful.models.roles import Policy
@@ -57,9 +59,18 @@ class PPOSettings:
 
 
 def update(
-    policy: Policy, optimizer: torch.optim.Optimizer, table: Table, settings: PPOSettings, *, seed: int
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    table: Table,
+    settings: PPOSettings,
+    *,
+    seed: int,
+    budget: ForwardBudget | None = None,
 ) -> Metrics:
     """Improve the policy on one table; return the means of the metrics over the optimizer steps taken.
+
+    `budget` says how many cells a forward holds, and remembers where that had to be less; without one it is
+    `settings.microbatch_cells`.
 
     Raises:
         HealthError: when the ratio is not 1 before the first step, or a loss or gradient is not finite. No step is taken then.
@@ -71,11 +82,18 @@ def update(
         advantages = advantages + table.own_rewards
     if settings.whitening != "none":
         advantages = whiten(advantages, table.mask, unbiased=settings.whitening == "bessel")
+    budget = budget or ForwardBudget(settings.microbatch_cells)
+    longest = int(table.costs.max())
     steps: list[Metrics] = []
     for epoch in range(settings.num_epochs):
         for index in minibatches(len(table), settings.minibatch_rows, seed=seed, epoch=epoch):
             tolerance = settings.ratio_tolerance if not steps else math.inf
-            steps.append(_step(policy, optimizer, table, advantages, returns, index, settings, tolerance))
+            cut = replace(settings, ratio_tolerance=tolerance)
+            taken = partial(_gradients, policy, optimizer, table, advantages, returns, index, cut)
+            metrics = budget.fit(taken, longest=longest)
+            metrics["grad_norm"] = clip_gradients(policy, settings.max_grad_norm)
+            optimizer.step()
+            steps.append(metrics)
         if settings.target_kl is not None and steps[-1]["approx_kl"] > 1.5 * settings.target_kl:
             break
     metrics = {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
@@ -101,7 +119,7 @@ def microbatches(costs: Tensor, index: Tensor, cells: int) -> Iterator[Tensor]:
         ordered = ordered[take:]
 
 
-def _step(
+def _gradients(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
     table: Table,
@@ -109,25 +127,24 @@ def _step(
     returns: Tensor,
     index: Tensor,
     settings: PPOSettings,
-    tolerance: float,
+    cells: int,
 ) -> Metrics:
+    """Leave the gradients of one minibatch in the parameters; can be done again from the start."""
     total = int(table.mask[index].sum())
     optimizer.zero_grad(set_to_none=True)
     sums: Metrics = {}
-    for rows in microbatches(table.costs, index, settings.microbatch_cells):
+    for rows in microbatches(table.costs, index, cells):
         part = table.rows(rows)
         width = part.mask.shape[1]
         loss, metrics = _loss(policy, part, advantages[rows][:, :width], returns[rows][:, :width], total, settings)
-        if metrics[RATIO_ERROR] > tolerance:
-            raise HealthError(_ratio_message(metrics[RATIO_ERROR], tolerance), metric=RATIO_ERROR)
+        if metrics[RATIO_ERROR] > settings.ratio_tolerance:
+            raise HealthError(_ratio_message(metrics[RATIO_ERROR], settings.ratio_tolerance), metric=RATIO_ERROR)
         if not torch.isfinite(loss):
             message = f"the loss is {loss.item()} on rows {rows.tolist()}; no step was taken"
             raise HealthError(message, metric="policy_loss")
         loss.backward()  # type: ignore[no-untyped-call]
         for name, value in metrics.items():
             sums[name] = max(sums.get(name, 0.0), value) if name == RATIO_ERROR else sums.get(name, 0.0) + value
-    sums["grad_norm"] = clip_gradients(policy, settings.max_grad_norm)
-    optimizer.step()
     return sums
 
 
@@ -186,8 +203,13 @@ def train(
     *,
     iterations: range,
     seed: int,
+    budget: ForwardBudget | None = None,
 ) -> Iterator[tuple[int, Table, Metrics]]:
     """Roll out and update, iteration by iteration; yield after each, so that the caller logs, saves and stops as it likes."""
     for iteration in iterations:
         table = rollout(iteration)
-        yield iteration, table, update(policy, optimizer, table, settings, seed=derive_seed(seed, "order", iteration))
+        release()
+        order = derive_seed(seed, "order", iteration)
+        metrics = update(policy, optimizer, table, settings, seed=order, budget=budget)
+        release()
+        yield iteration, table, metrics

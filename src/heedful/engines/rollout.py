@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from heedful.engines.generation import Sampled, sample
+from heedful.engines.memory import ForwardBudget
 from heedful.errors import HealthError
 from heedful.models.policy import BesideReference, LanguagePolicy, Reference
 from heedful.models.roles import Scorer
@@ -54,6 +56,7 @@ class TextRollout:
 
     Args:
         kl: the controller; replaced by the caller after each iteration when it adapts.
+        budget: how many cells a forward over finished completions holds.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class TextRollout:
         rewards: RewardSettings,
         max_new_tokens: int,
         batch_rows: int = 64,
-        forward_cells: int = 8192,
+        budget: ForwardBudget | None = None,
     ) -> None:
         self.policy = policy
         self.reference = reference
@@ -75,7 +78,7 @@ class TextRollout:
         self.rewards = rewards
         self.max_new_tokens = max_new_tokens
         self.batch_rows = batch_rows
-        self.forward_cells = forward_cells
+        self.budget = budget or ForwardBudget(8192)
         self.answers = Answers([], [], [])
 
     def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
@@ -89,8 +92,13 @@ class TextRollout:
         self.answers = Answers(list(prompts), texts, [])
         raw = score_all(self.scorer, prompts, texts, **columns)
         self.answers = Answers(list(prompts), texts, raw)
-        beside = evaluate_in_parts(self.policy, self.reference, context, sampled, self.forward_cells)
+        beside = self._evaluated(context, sampled)
         return self._table(context, sampled, beside, torch.tensor(raw))
+
+    def _evaluated(self, context: PromptTokens, sampled: Sampled) -> BesideReference:
+        longest = int((context.lengths + sampled.mask.sum(1)).max())
+        work = partial(evaluate_in_parts, self.policy, self.reference, context, sampled)
+        return self.budget.fit(work, longest=longest)
 
     def _table(self, context: PromptTokens, sampled: Sampled, beside: BesideReference, raw: Tensor) -> Table:
         settings = self.rewards

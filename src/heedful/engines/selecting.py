@@ -31,18 +31,21 @@ def chosen_prompts(
 
 def check_prompts(
     renderer: Renderer, prompts: Sequence[PromptRecord], source: Artifact, split: str, *, max_new_tokens: int
-) -> None:
-    """Refuse, before anything is generated, a prompt that the model cannot answer.
+) -> int:
+    """Refuse, before anything is generated, a prompt that the model cannot answer; return the tokens of the longest.
 
     Raises:
         DataError: a prompt and its completion do not fit the model's context, or it cannot be rendered; names its file and line.
     """
+    longest = 0
     for prompt in prompts:
         try:
-            renderer.prompt_ids(prompt.prompt, room=max_new_tokens)
+            ids = renderer.prompt_ids(prompt.prompt, room=max_new_tokens)
         except DataError as error:
             name = f"{split}.prompts"
             rows = source.records(name, PromptRecord)
             line = next(line for line, row in enumerate(rows, start=1) if row.id == prompt.id)
             path = source.file(f"{name}.jsonl")
             raise DataError(f"id '{prompt.id}': {error}", path=path, line=line) from None
+        longest = max(longest, len(ids))
+    return longest

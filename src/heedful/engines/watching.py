@@ -17,7 +17,7 @@ from heedful.engines.monitor_columns import ColumnMaker, Samples
 from heedful.engines.monitors import Monitors, strongest
 from heedful.engines.progress import say
 from heedful.engines.rollout import Answers
-from heedful.engines.selecting import chosen_prompts
+from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.errors import DataError, HealthError
 from heedful.models.functions import FunctionScorer
 from heedful.models.policy import LanguagePolicy
@@ -153,6 +153,7 @@ def gold_watch(
     if "gold" not in inputs and group.function is None:
         return None
     prompts = _fixed(chosen_prompts(inputs["prompts"], group.split, rollout.where), group.prompts, seed)
+    check_prompts(policy.renderer, prompts, inputs["prompts"], group.split, max_new_tokens=rollout.max_new_tokens)
     seeds = [derive_seed(seed, "gold", row) for row in range(len(prompts))]
 
     def answer(records: Sequence[PromptRecord]) -> list[str]:

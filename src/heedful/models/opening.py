@@ -119,6 +119,7 @@ def open_policy(
     precision: Precision,
     seed: int,
     own_value_trunk: bool = False,
+    recompute: bool = False,
 ) -> tuple[LanguagePolicy, Reference]:
     """Return a trainable policy with a zero value head, and the reference it starts from.
 
@@ -128,6 +129,7 @@ def open_policy(
             whatever its shape (see `check_adapter`), and a frozen copy of it is the reference.
         seed: for the adapter's random half.
         own_value_trunk: the value head reads a copy of its own instead of the policy's trunk.
+        recompute: layers are computed again for their gradients, which saves the memory of what is inside them.
 
     Raises:
         ConfigError: all weights are to be trained of a folder that holds an adapter.
@@ -147,9 +149,16 @@ def open_policy(
         model = add_lora(model, r=lora.r, alpha=lora.alpha, targets=lora.targets, seed=seed)
     head = ScalarHead(_width(model), zero=True)
     policy = _policy(model, source, temperature, precision, head, own_value_trunk=own_value_trunk)
+    reference = _reference(policy, base, lora)
+    if recompute:
+        policy.recompute_layers()
+    return policy, reference
+
+
+def _reference(policy: LanguagePolicy, base: Base, lora: LoraShape | None) -> Reference:
     if base.adapter is not None:
-        return policy, adapter_reference(policy, REFERENCE)
-    return policy, copied_reference(policy) if lora is None else base_reference(policy)
+        return adapter_reference(policy, REFERENCE)
+    return copied_reference(policy) if lora is None else base_reference(policy)
 
 
 def check_adapter(policy: LanguagePolicy, asked: Mapping[str, Any]) -> None:

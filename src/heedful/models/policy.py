@@ -21,6 +21,7 @@ from heedful.errors import HealthError
 from heedful.models.adapters import with_adapter, without_adapters
 from heedful.models.heads import ScalarHead
 from heedful.models.prompts import Renderer
+from heedful.models.recomputing import recompute_layers
 from heedful.models.table import Evaluation, Table, scatter
 from heedful.models.trunks import Precision, PromptTokens, States, Trunk, halve_frozen, make_trunk
 from heedful.models.value_trunk import make_value_trunk
@@ -127,6 +128,12 @@ class LanguagePolicy:
         if self.value_head is not None:
             for name, parameter in self.value_head.named_parameters():
                 yield f"value_head.{name}", parameter
+
+    def recompute_layers(self) -> None:
+        """Save memory in the update: layers are computed again for their gradients."""
+        recompute_layers(self.bare)
+        if self._value_trunk is not None:
+            self._value_trunk.recompute_layers()
 
     def tokens(self, prompts: Sequence[Prompt], *, room: int) -> PromptTokens:
         """Return prompts (text or chats) as tokens; DataError where prompt and `room` more tokens leave the model's context."""

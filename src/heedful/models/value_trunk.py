@@ -13,7 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from heedful.errors import ModelError
 from heedful.models.adapters import VALUE, copy_adapter, with_adapter
+from heedful.models.recomputing import recompute_layers
 from heedful.models.trunks import Precision, PromptTokens, Trunk, make_trunk
 
 
@@ -42,6 +44,16 @@ class ValueTrunk:
         """Yield the trainable parameters that are not among those of the policy's model."""
         if self._apart is not None:
             yield from ((name, value) for name, value in self._apart.named_parameters() if value.requires_grad)
+
+    def recompute_layers(self) -> None:
+        """Save memory in the update; see `models/recomputing.py`.
+
+        Raises:
+            ModelError: the trunk is an adapter: when a layer is computed again, it is the policy's turn.
+        """
+        if self._apart is None:
+            raise ModelError("layers that two adapters share cannot be computed again for one of them")
+        recompute_layers(self._apart)
 
 
 def make_value_trunk(model: Any, bare: Any, trunk: Trunk, precision: Precision) -> ValueTrunk:

@@ -37,6 +37,17 @@ class PolicyGroup(StageConfig):
     """Arithmetic inside the model; weights, log-probs and losses are fp32 always."""
     value: Literal["shared", "separate"] = "shared"
     """`shared`: the value head reads the policy's trunk. `separate`: a copy (with LoRA, another adapter), at twice the work."""
+    gradient_checkpointing: bool = False
+    """In the update a layer keeps its input alone and is computed again for its gradient: less memory for about a third more
+    time. The numbers stay the same."""
+
+    @model_validator(mode="after")
+    def _one_adapter_recomputes(self) -> Self:
+        if self.gradient_checkpointing and self.method == "lora" and self.value == "separate":
+            raise ValueError(
+                "gradient_checkpointing cannot tell two adapters on one base apart; take value = 'shared', or method = 'full'"
+            )
+        return self
 
 
 class RolloutGroup(StageConfig):

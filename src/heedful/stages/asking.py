@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, JsonValue
 
 from heedful.errors import ConfigError, DataError, StoreUnavailable, WaitingForPeople
-from heedful.feedback.simulated import Panel, assign
+from heedful.feedback.exchange.simulated import Panel, assign
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_json
 from heedful.records.paths import filled_in, resolve
@@ -19,8 +19,8 @@ from heedful.records.types import Completion, Ranking
 from heedful.stages.spec import StageConfig
 
 if TYPE_CHECKING:
-    from heedful.feedback.database import Database
-    from heedful.feedback.projects import NewProject
+    from heedful.feedback.setup.projects import NewProject
+    from heedful.feedback.store.database import Database
 
 DATABASE = "labels.sqlite"
 """Where people's answers are kept by default, beside the folder of artifacts."""
@@ -94,8 +94,8 @@ def from_people(
     Raises:
         WaitingForPeople: the quota is not met.
     """
-    from heedful.feedback.releases import rankings as released
-    from heedful.feedback.rounds import Round, arrived, open_round, standing, tasks_of
+    from heedful.feedback.exchange.releases import rankings as released
+    from heedful.feedback.exchange.rounds import Round, arrived, open_round, standing, tasks_of
 
     tasks = tasks_of(completions)
     address = _address(people, out.base, out.final.parent)
@@ -125,8 +125,8 @@ def from_panel(panel: Panel, criterion: str, overlap: int, out: Workspace) -> li
     Raises:
         WaitingForPeople: they have not answered all.
     """
-    from heedful.feedback.projects import NewProject
-    from heedful.feedback.rounds import Round, open_panel_round, simulated_rankings, standing, tasks_of
+    from heedful.feedback.exchange.rounds import Round, open_panel_round, simulated_rankings, standing, tasks_of
+    from heedful.feedback.setup.projects import NewProject
 
     names = [member.name for member in panel.members]
     task_ids = [task.task_id for task in panel.tasks]
@@ -154,7 +154,7 @@ def newer_answers(people: PeopleGroup, artifact: Artifact, base: Path, place: st
         base: the recipe's folder.
         place: what the stage's settings begin with in `--set`.
     """
-    from heedful.feedback.rounds import arrived
+    from heedful.feedback.exchange.rounds import arrived
 
     facts = artifact.facts
     address = _address(people, base, artifact.path.parent)
@@ -177,8 +177,8 @@ def newer_answers(people: PeopleGroup, artifact: Artifact, base: Path, place: st
 
 def _project(people: PeopleGroup, criterion: str, overlap: int, digest: str, base: Path) -> NewProject:
     """Return the round's project. Its name is that of the completions and of what is asked about them."""
-    from heedful.feedback.projects import NewProject
-    from heedful.feedback.rounds import default_instructions, round_name
+    from heedful.feedback.exchange.rounds import default_instructions, round_name
+    from heedful.feedback.setup.projects import NewProject
 
     settings = people.model_dump(exclude={"database", "title", "instructions", "quota", "snapshot"})
     title = people.title or criterion[:200]
@@ -221,7 +221,7 @@ def _address(people: PeopleGroup, base: Path, store: Path) -> str:
 
 def _file_of(address: str) -> Path | None:
     """Return the file that holds the database; None where a server does."""
-    from heedful.feedback.database import parse_url
+    from heedful.feedback.store.database import parse_url
 
     url = parse_url(address)
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
@@ -229,7 +229,7 @@ def _file_of(address: str) -> Path | None:
 
 @contextmanager
 def _opened(address: str) -> Iterator[Database]:
-    from heedful.feedback.database import Database
+    from heedful.feedback.store.database import Database
 
     file = _file_of(address)
     if file is not None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from heedful.errors import ConfigError, DataError
-from heedful.feedback.exports import split_rulings
-from heedful.feedback.quality import answers_by_task, by_task
-from heedful.feedback.ranking_files import Format, read_rankings
-from heedful.feedback.simulated import Fault, Panel, SimulatedLabeler, SimulatedTask, agreement_with_utilities
+from heedful.feedback.exchange.exports import split_rulings
+from heedful.feedback.exchange.ranking_files import Format, read_rankings
+from heedful.feedback.exchange.simulated import Fault, Panel, SimulatedLabeler, SimulatedTask, agreement_with_utilities
+from heedful.feedback.trust.quality import answers_by_task, by_task
 from heedful.numerics.agreement import team_agreement
 from heedful.numerics.rankings import MAX_ITEMS
 from heedful.records.artifacts import Artifact, Workspace

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from heedful.errors import DataError
-from heedful.feedback.exports import consensus_of, preferences_of, split_rulings
-from heedful.feedback.quality import LabelerReport, answers_by_task, by_task, flag_labelers
+from heedful.feedback.exchange.exports import consensus_of, preferences_of, split_rulings
+from heedful.feedback.trust.quality import LabelerReport, answers_by_task, by_task, flag_labelers
 from heedful.numerics.agreement import TaskAnswers, ranking_alpha, team_agreement
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.seeds import derive_seed

@@ -13,11 +13,11 @@ from heedful.apps.attending import Door, attend
 from heedful.apps.simulated_people import answer_all, places_of
 from heedful.apps.web.serve import local_socket, site_running
 from heedful.errors import ConfigError, StoreUnavailable, WaitingForPeople
-from heedful.feedback.accounts import invite, people
-from heedful.feedback.database import Database
-from heedful.feedback.projects import set_member_state
-from heedful.feedback.rounds import Round, numbers_of_tasks
-from heedful.feedback.simulated import Panel, SimulatedLabeler, SimulatedTask, rank_tasks
+from heedful.feedback.exchange.rounds import Round, numbers_of_tasks
+from heedful.feedback.exchange.simulated import Panel, SimulatedLabeler, SimulatedTask, rank_tasks
+from heedful.feedback.setup.accounts import invite, people
+from heedful.feedback.setup.projects import set_member_state
+from heedful.feedback.store.database import Database
 from heedful.records.artifacts import Identity, Workspace
 from heedful.records.types import Completion, Ranking
 from heedful.stages.asking import from_panel

@@ -18,6 +18,7 @@ from heedful.engines.aligning import RATIO_TOLERANCE, PromptStream
 from heedful.errors import ConfigError, HealthError
 from heedful.models.loading import load_language_model
 from heedful.models.opening import open_generator
+from heedful.models.policy import LanguagePolicy
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Demonstration, PromptRecord
 from heedful.stages import align, sft
@@ -144,6 +145,57 @@ def test_it_goes_on_from_the_checkpoint_and_not_from_the_start(
     assert finished.manifest["files"] == whole.manifest["files"]
     coefs = [row["kl_coef"] for row in rows(finished)]
     assert len(set(coefs)) > 1  # the controller's state came back too
+
+
+def test_out_of_memory_cuts_forwards_smaller_for_the_rest_of_the_run_also_after_a_break(
+    store: Path, given: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate, roll_out = LanguagePolicy.evaluate, aligning.AlignmentRun._roll_out
+    refused, started = [], []
+
+    def scarce(policy: LanguagePolicy, table: Any) -> Any:
+        if not refused:
+            refused.append(len(table))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return evaluate(policy, table)
+
+    def failing(run: aligning.AlignmentRun, iteration: int) -> Any:
+        started.append((iteration, run.budget.cells))
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return roll_out(run, iteration)
+
+    monkeypatch.setattr(LanguagePolicy, "evaluate", scarce)
+    monkeypatch.setattr(aligning.AlignmentRun, "_roll_out", failing)
+    changes: dict[str, Any] = {"iterations": 3, "ppo": {"microbatch_tokens": 64}}
+    with pytest.raises(KeyboardInterrupt):
+        aligned(store, given, **changes)
+    finished = aligned(store, given, **changes)
+    assert started == [(0, 64), (1, 32), (2, 32), (2, 32)]
+    assert finished.facts["microbatch_tokens"] == 32
+    assert [row["optimizer_steps"] for row in rows(finished)] == [4, 4, 4]
+    assert (
+        "out of memory with 64 tokens per forward; going on with 32 (align.ppo.microbatch_tokens"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_microbatch_that_holds_not_one_row_is_refused_with_its_numbers(
+    store: Path, given: dict[str, Artifact]
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"microbatch_tokens = 8 holds not even one row: .* \d+ tokens .* is 6; give at least"
+    ):
+        aligned(store, given, ppo={"microbatch_tokens": 8})
+
+
+def test_layers_that_are_computed_again_change_nothing(store: Path, given: dict[str, Artifact], tmp_path: Path) -> None:
+    plain = aligned(store, given, iterations=2)
+    again = aligned(store, given, iterations=2, policy={"gradient_checkpointing": True})
+    for name in ("metrics.jsonl", "value_head.safetensors"):
+        assert again.manifest["files"][name] == plain.manifest["files"][name]
+    with pytest.raises(ValueError, match="cannot tell two adapters on one base apart"):
+        settings(policy={"gradient_checkpointing": True, "value": "separate"})
 
 
 def test_it_stops_when_the_mean_score_is_reached(store: Path, given: dict[str, Artifact]) -> None:

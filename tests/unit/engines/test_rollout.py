@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from heedful.engines.memory import ForwardBudget
 from heedful.engines.rollout import RewardSettings, TextRollout, score_all
 from heedful.errors import HealthError
 from heedful.models.adapters import add_lora
@@ -143,7 +144,7 @@ def test_the_size_of_a_forward_changes_nothing(cells: int) -> None:
     policy.stop = frozenset(range(1, 60))
     reference = fixed_reference(byte_policy(byte_causal(9)))
     one = rollout(policy, reference, Given([1.0] * 4))(PROMPTS, SEEDS)
-    other = rollout(policy, reference, Given([1.0] * 4), forward_cells=cells)(PROMPTS, SEEDS)
+    other = rollout(policy, reference, Given([1.0] * 4), budget=ForwardBudget(cells))(PROMPTS, SEEDS)
     for name in ("logprobs", "ref_logprobs", "kl", "rewards", "values"):
         assert_close(getattr(other, name), getattr(one, name), atol=FP32_SUM, rtol=FP32_SUM, msg=name)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heedful.feedback.database import Database
+from heedful.feedback.store.database import Database
 from tests.stores import PostgresqlServer, postgresql_server
 
 

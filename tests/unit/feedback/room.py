@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from heedful.feedback import accounts, answers, projects, queue, releases, tasks
-from heedful.feedback.database import Database
+from heedful.feedback.asking import answers, queue
+from heedful.feedback.exchange import releases
+from heedful.feedback.setup import accounts, projects, tasks
+from heedful.feedback.store.database import Database
 from heedful.records.types import Ranking
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from heedful.errors import ConfigError, DataError, WaitingForPeople
-from heedful.feedback.accounts import add_user, people
-from heedful.feedback.answer_rules import Answer
-from heedful.feedback.answers import Submission, store_answer
-from heedful.feedback.database import Database
-from heedful.feedback.projects import all_projects, join, set_member_state
-from heedful.feedback.queue import next_assignment
-from heedful.feedback.rulings import rule
+from heedful.feedback.asking.answers import Submission, store_answer
+from heedful.feedback.asking.queue import next_assignment
+from heedful.feedback.setup.accounts import add_user, people
+from heedful.feedback.setup.answer_rules import Answer
+from heedful.feedback.setup.projects import all_projects, join, set_member_state
+from heedful.feedback.setup.rulings import rule
+from heedful.feedback.store.database import Database
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Ranking
 from heedful.stages import collect

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pytest
 
 from heedful.errors import DataError
-from heedful.feedback.exports import consensus_of, preferences_of
-from heedful.feedback.simulated import SimulatedLabeler, SimulatedTask, rank_tasks
+from heedful.feedback.exchange.exports import consensus_of, preferences_of
+from heedful.feedback.exchange.simulated import SimulatedLabeler, SimulatedTask, rank_tasks
 from heedful.records.artifacts import Artifact, Identity, Workspace
 from heedful.records.types import Completion, Consensus, Message, Preference, Ranking
 from heedful.stages import consensus

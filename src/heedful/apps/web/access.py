@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from heedful.apps.web.problems import Problem, not_found
 from heedful.apps.web.rates import Rate
-from heedful.feedback.accounts import Account, account, touch
-from heedful.feedback.database import Database
+from heedful.feedback.setup.accounts import Account, account, touch
+from heedful.feedback.store.database import Database
 
 LARGEST_ID = 2**53
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]

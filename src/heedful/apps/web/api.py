@@ -30,11 +30,19 @@ from heedful.apps.web.access import (
 from heedful.apps.web.labeling import own_project
 from heedful.apps.web.problems import Problem, field_problem, not_found
 from heedful.errors import Conflict
-from heedful.feedback.accounts import redeem
-from heedful.feedback.answers import Answer, Submission
-from heedful.feedback.opaque import opaque_names, renamed, store_opaque
-from heedful.feedback.projects import Progress, Project, acknowledge, acknowledged, progress, projects_of, standing
-from heedful.feedback.queue import Assignment, next_assignment, renew, why_nothing
+from heedful.feedback.asking.answers import Answer, Submission
+from heedful.feedback.asking.opaque import opaque_names, renamed, store_opaque
+from heedful.feedback.asking.queue import Assignment, next_assignment, renew, why_nothing
+from heedful.feedback.setup.accounts import redeem
+from heedful.feedback.setup.projects import (
+    Progress,
+    Project,
+    acknowledge,
+    acknowledged,
+    progress,
+    projects_of,
+    standing,
+)
 
 router = APIRouter(prefix="/api")
 

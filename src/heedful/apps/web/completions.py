@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from heedful.errors import DataError
-from heedful.feedback.answers import Answer
-from heedful.feedback.tasks import NewTask
+from heedful.feedback.asking.answers import Answer
+from heedful.feedback.setup.tasks import NewTask
 from heedful.records.expected import plainly
 from heedful.records.jsonl import check_id, rows_of, to_record
 from heedful.records.recipes import show

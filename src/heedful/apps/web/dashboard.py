@@ -12,9 +12,9 @@ from heedful.apps.web.access import Id, Manager, Signed, Store, now
 from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import export_names, flag_kinds, mode_names
 from heedful.apps.web.workbench import Workbench
-from heedful.feedback.findings import Findings
-from heedful.feedback.overview import overview
-from heedful.feedback.projects import project
+from heedful.feedback.managing.overview import overview
+from heedful.feedback.setup.projects import project
+from heedful.feedback.trust.findings import Findings
 
 router = APIRouter(prefix="/manage/projects/{project_id}")
 

@@ -18,13 +18,13 @@ from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import task_orders, task_states
 from heedful.apps.web.problems import Problem
 from heedful.errors import AnswerError, DataError
-from heedful.feedback.gold import make_gold, remove_gold
-from heedful.feedback.inspection import Inspected, consensus_answer, inspect
-from heedful.feedback.overview import labelers
-from heedful.feedback.projects import project
-from heedful.feedback.reopening import ask_one_more, offer_skipped, take_back
-from heedful.feedback.rulings import rule, withdraw
-from heedful.feedback.task_search import LAST_PAGE, TaskOrder, TaskState, Wanted, find_tasks
+from heedful.feedback.asking.reopening import ask_one_more, offer_skipped, take_back
+from heedful.feedback.managing.inspection import Inspected, consensus_answer, inspect
+from heedful.feedback.managing.overview import labelers
+from heedful.feedback.managing.task_search import LAST_PAGE, TaskOrder, TaskState, Wanted, find_tasks
+from heedful.feedback.setup.gold import make_gold, remove_gold
+from heedful.feedback.setup.projects import project
+from heedful.feedback.setup.rulings import rule, withdraw
 
 router = APIRouter(prefix="/manage/projects/{project_id}/tasks")
 

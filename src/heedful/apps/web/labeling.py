@@ -21,10 +21,11 @@ from heedful.apps.web.phrases import page_words, skip_reasons
 from heedful.apps.web.practising import feedback_address
 from heedful.apps.web.problems import Problem, field_problem, not_found, wants_json
 from heedful.errors import AnswerError, Conflict
-from heedful.feedback.accounts import Account
-from heedful.feedback.answers import MAX_EVENTS, Answer, State, Stored, Submission, current, recent, store_answer
-from heedful.feedback.messages import Note, unread
-from heedful.feedback.projects import (
+from heedful.feedback.asking.answers import MAX_EVENTS, Answer, State, Stored, Submission, current, recent, store_answer
+from heedful.feedback.asking.queue import Assignment, assignment_for, next_assignment, why_nothing
+from heedful.feedback.setup.accounts import Account
+from heedful.feedback.setup.messages import Note, unread
+from heedful.feedback.setup.projects import (
     Progress,
     Project,
     acknowledge,
@@ -34,7 +35,6 @@ from heedful.feedback.projects import (
     progress,
     project,
 )
-from heedful.feedback.queue import Assignment, assignment_for, next_assignment, why_nothing
 
 router = APIRouter()
 

@@ -21,9 +21,9 @@ from heedful.apps.web.phrases import default_instructions, mode_names, tie_names
 from heedful.apps.web.problems import field_problem, not_found
 from heedful.apps.web.visiting import Entry
 from heedful.errors import DataError
-from heedful.feedback.downloads import EXPORTS, write_export
-from heedful.feedback.imports import store_tasks
-from heedful.feedback.projects import (
+from heedful.feedback.exchange.downloads import EXPORTS, write_export
+from heedful.feedback.setup.imports import store_tasks
+from heedful.feedback.setup.projects import (
     NewProject,
     ProjectSettings,
     all_projects,
@@ -33,7 +33,7 @@ from heedful.feedback.projects import (
     project,
     set_closed,
 )
-from heedful.feedback.tasks import NewTask, check_gold
+from heedful.feedback.setup.tasks import NewTask, check_gold
 
 router = APIRouter(prefix="/manage")
 

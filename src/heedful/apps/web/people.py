@@ -15,13 +15,13 @@ from heedful.apps.web.pages import page, words
 from heedful.apps.web.phrases import flag_kinds, journal_kinds
 from heedful.apps.web.problems import Problem, not_found
 from heedful.apps.web.sheets import in_words
-from heedful.feedback.accounts import add_user, invite, log_out_everywhere, person
-from heedful.feedback.flags import Decision, decide, flag
-from heedful.feedback.journal import note
-from heedful.feedback.labeler_record import labeler_record
-from heedful.feedback.messages import send_message, send_to_all
-from heedful.feedback.projects import MemberState, join, member_state, set_member_state
-from heedful.feedback.texts import opening
+from heedful.feedback.managing.labeler_record import labeler_record
+from heedful.feedback.setup.accounts import add_user, invite, log_out_everywhere, person
+from heedful.feedback.setup.messages import send_message, send_to_all
+from heedful.feedback.setup.projects import MemberState, join, member_state, set_member_state
+from heedful.feedback.setup.texts import opening
+from heedful.feedback.store.journal import note
+from heedful.feedback.trust.flags import Decision, decide, flag
 
 router = APIRouter(prefix="/manage/projects/{project_id}")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from heedful.feedback.downloads import BY_MODE
-from heedful.feedback.rounds import default_instructions as default_instructions
+from heedful.feedback.exchange.downloads import BY_MODE
+from heedful.feedback.exchange.rounds import default_instructions as default_instructions
 
 Translate = Callable[[str], str]
 

@@ -14,12 +14,12 @@ from heedful.apps.web.access import Anyone, Id, Store, now
 from heedful.apps.web.ordering import LETTERS
 from heedful.apps.web.pages import page
 from heedful.apps.web.problems import not_found
-from heedful.feedback.answers import Stored, current
-from heedful.feedback.database import Database
-from heedful.feedback.gold import GoldItem, gold_of
-from heedful.feedback.practice import practice_feedback
-from heedful.feedback.projects import Project, project
-from heedful.feedback.queue import Assignment, assignment_for
+from heedful.feedback.asking.answers import Stored, current
+from heedful.feedback.asking.practice import practice_feedback
+from heedful.feedback.asking.queue import Assignment, assignment_for
+from heedful.feedback.setup.gold import GoldItem, gold_of
+from heedful.feedback.setup.projects import Project, project
+from heedful.feedback.store.database import Database
 
 router = APIRouter()
 

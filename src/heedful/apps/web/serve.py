@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from heedful.apps.web.site import make_site
 from heedful.errors import ConfigError, StoreUnavailable
-from heedful.feedback.accounts import add_user, invite, people
-from heedful.feedback.database import Database
+from heedful.feedback.setup.accounts import add_user, invite, people
+from heedful.feedback.store.database import Database
 
 _TURN_SECONDS = 0.001
 MANAGER = "manager"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from heedful.apps.web import ordering
 from heedful.apps.web.access import Form
 from heedful.apps.web.ordering import FAIL, LETTERS, UNRANKED
-from heedful.feedback.answers import Answer
-from heedful.feedback.projects import Project
-from heedful.feedback.queue import Assignment
+from heedful.feedback.asking.answers import Answer
+from heedful.feedback.asking.queue import Assignment
+from heedful.feedback.setup.projects import Project
 from heedful.records.types import Prompt
 
 LONG = 1500

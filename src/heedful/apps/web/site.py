@@ -13,7 +13,7 @@ from heedful.apps.web.problems import not_found
 from heedful.apps.web.rates import Rate
 from heedful.apps.web.security import Guard
 from heedful.apps.web.workbench import Workbench
-from heedful.feedback.database import Database
+from heedful.feedback.store.database import Database
 
 JOIN_ATTEMPTS = (20, 60.0)
 """One-time links tried from one address per minute."""

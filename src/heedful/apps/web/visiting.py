@@ -28,9 +28,9 @@ from heedful.apps.web.access import (
 )
 from heedful.apps.web.pages import KEYS, KEYS_COOKIE, page
 from heedful.apps.web.problems import Problem
-from heedful.feedback.accounts import Account, log_out, log_out_everywhere, redeem
-from heedful.feedback.messages import Note, mark_read, unread
-from heedful.feedback.projects import Progress, Project, member_state, progress, projects_of
+from heedful.feedback.setup.accounts import Account, log_out, log_out_everywhere, redeem
+from heedful.feedback.setup.messages import Note, mark_read, unread
+from heedful.feedback.setup.projects import Progress, Project, member_state, progress, projects_of
 
 router = APIRouter()
 

@@ -14,9 +14,9 @@ import threading
 from datetime import UTC, datetime
 
 from heedful.errors import StoreUnavailable
-from heedful.feedback.database import Database
-from heedful.feedback.findings import Findings, work_out
-from heedful.feedback.reviews import store_review
+from heedful.feedback.store.database import Database
+from heedful.feedback.trust.findings import Findings, work_out
+from heedful.feedback.trust.reviews import store_review
 
 POLITENESS = 10
 """How far statistics stand back behind the site for the processor (nice)."""
