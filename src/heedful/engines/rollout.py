@@ -83,6 +83,7 @@ class TextRollout:
 
     def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
         """Return one row per prompt. `columns` go to the scorer."""
+        self.answers = Answers([], [], [])
         context = self.policy.tokens(prompts, room=self.max_new_tokens)
         sampled = sample(self.policy, context, seeds, max_new_tokens=self.max_new_tokens, batch_rows=self.batch_rows)
         texts = [

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from heedful.engines import aligning, watching
 from heedful.engines.alerts import ALERTS
 from heedful.errors import ConfigError, DataError, HealthError
+from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Prompt
 from heedful.stages import align
@@ -138,6 +139,7 @@ def test_a_stop_keeps_the_best_beside_the_last(
         same_weights(trained_weights(artifact), each) for each in seen
     )  # the last update came after them all
     assert (artifact.path / "best" / "value_head.safetensors").is_file()
+    assert open_generator(artifact.path / "best" / "model").renderer is not None
 
 
 def test_the_best_weights_are_kept_where_they_are_asked_for(
@@ -169,6 +171,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact
 from tests.unit.engines.test_watching import CHANGES, aligned
 store, policy, prompts = map(Path, sys.argv[1:4])

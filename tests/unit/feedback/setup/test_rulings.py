@@ -14,8 +14,8 @@ from heedful.feedback.setup.answer_rules import Answer
 from heedful.feedback.store.database import Database
 from heedful.feedback.store.journal import entries
 from heedful.feedback.store.tables import Response, Task
-from tests.unit.feedback.room import Room
 from tests.unit.feedback.asking.test_queue_under_load import broken_counts
+from tests.unit.feedback.room import Room
 
 FIRST = Answer(ranks={"a": 1, "b": 1}, fails=("c",))
 SECOND = Answer(ranks={"a": 3, "b": 2, "c": 1})
