@@ -16,8 +16,9 @@ import torch
 from benchmarks.monitors import scorers
 from benchmarks.monitors.starts import reward_model
 
-from heedful.engines import aligning, rollout
+from heedful.engines import ppo, rollout
 from heedful.engines.aligning import AlignmentRun
+from heedful.numerics.kl import FixedKL
 from heedful.records.artifacts import Artifact
 from heedful.records.seeds import derive_seed
 
@@ -85,26 +86,20 @@ def _each_rollout(run: AlignmentRun, change: Callable[[int], None]) -> None:
     run._roll_out = wrapped  # type: ignore[method-assign]
 
 
-def _steps(factor: float, *, num_epochs: int | None = None) -> Callable[[AlignmentRun], None]:
+def _steps(factor: float) -> Callable[[AlignmentRun], None]:
     """Larger steps and no leash from PLANTED on."""
 
     def plant(run: AlignmentRun) -> None:
-        set_lr = aligning._set_lr
-
-        def change(iteration: int) -> None:
-            if iteration >= PLANTED:
-                run.rollout.kl = type(run.rollout.kl)(0.0)
-                for group in run.optimizer.param_groups:
-                    group["lr"] *= factor
-
         original = run._roll_out
 
         def wrapped(iteration: int) -> Any:
-            table = original(iteration)  # which sets the rate of this iteration
-            change(iteration)
+            table = original(iteration)  # which sets this iteration's learning rate
+            if iteration >= PLANTED:
+                run.rollout.kl = FixedKL(0.0)
+                for group in run.optimizer.param_groups:
+                    group["lr"] *= factor
             return table
 
-        del set_lr
         run._roll_out = wrapped  # type: ignore[method-assign]
 
     return plant
@@ -112,8 +107,6 @@ def _steps(factor: float, *, num_epochs: int | None = None) -> Callable[[Alignme
 
 def _sharpened(run: AlignmentRun) -> None:
     """From PLANTED on the sampler is unchanged, and the loss pays for being sure: the entropy bonus has the wrong sign."""
-    from heedful.engines import ppo
-
     bonus = ppo.entropy_bonus
     state = {"iteration": 0}
     _each_rollout(run, lambda iteration: state.update(iteration=iteration))
@@ -211,14 +204,17 @@ def _sampler(run: AlignmentRun, other: Callable[[Any], Any]) -> None:
 
 
 def _foreign_prompts(run: AlignmentRun) -> None:
-    """From PLANTED on the prompts come from somewhere else."""
+    """From PLANTED on a quarter of the prompts come from somewhere else."""
     at = run.stream.at
 
     def other(iteration: int) -> Any:
         found = at(iteration)
         if iteration < PLANTED:
             return found
-        return [each.model_copy(update={"prompt": _FOREIGN[i % len(_FOREIGN)]}) for i, each in enumerate(found)]
+        return [
+            each if i % 4 else each.model_copy(update={"prompt": _FOREIGN[i // 4 % len(_FOREIGN)]})
+            for i, each in enumerate(found)
+        ]
 
     run.stream.at = other  # type: ignore[method-assign]
 
