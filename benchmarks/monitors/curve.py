@@ -20,11 +20,11 @@ EARLY = 0.7
 KEPT = 0.95
 WINDOW = 5
 SETTINGS: dict[str, Any] = {
-    "iterations": 70,
+    "iterations": 80,
     "kl": {"coef": 0.0},
-    "optimizer": {"lr": 3e-4},
+    "optimizer": {"lr": 1e-4},
     "monitors": {
-        "gold": {"function": "scorers.py:gold", "every": 1, "prompts": 128},
+        "gold": {"function": "scorers.py:gold", "every": 1, "prompts": 256},
         # what is asked is where gold goes when nobody stops the run
         **{name: {"action": "warn"} for name in ("kl_blow_up", "entropy_collapse", "ratio_far", "tied_scores_all")},
     },
