@@ -1,4 +1,4 @@
-"""What watching costs: the seconds of the monitors' own work in a run, over all of its seconds."""
+"""What watching costs: the processor seconds of the monitors' own work, over those of the whole training loop."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from benchmarks.monitors.trial import run_trial
 from heedful.engines.aligning import AlignmentRun
 
 
-def cost_shares(seed: int) -> float:
+def cost_share(seed: int) -> float:
     """Return the share of a run's time that the monitors take, with a reward model whose states they watch, without gold."""
-    spent = [0.0]
+    spent = {"watching": 0.0, "loop": 0.0}
 
-    def timed(work: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any) -> Any:
-            began = time.perf_counter()
+            began = time.process_time()
             try:
                 return work(*args)
             finally:
-                spent[0] += time.perf_counter() - began
+                spent[name] += time.process_time() - began
 
         return wrapped
 
     def plant(run: AlignmentRun) -> None:
-        run.watch.after_rollout = timed(run.watch.after_rollout)  # type: ignore[method-assign]
-        run.watch._monitors.look = timed(run.watch._monitors.look)  # type: ignore[method-assign]
+        run.watch.after_rollout = timed("watching", run.watch.after_rollout)  # type: ignore[method-assign]
+        run.watch._monitors.look = timed("watching", run.watch._monitors.look)  # type: ignore[method-assign]
+        run.loop = timed("loop", run.loop)  # type: ignore[method-assign]
 
-    found = run_trial(seed, Variant(plant=plant, reward=reward_model))
-    return spent[0] / float(found["seconds"])
+    run_trial(seed, Variant(plant=plant, reward=reward_model))
+    return spent["watching"] / spent["loop"]

@@ -22,7 +22,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.monitors.cost import cost_shares  # noqa: E402
+from benchmarks.monitors.cost import cost_share  # noqa: E402
 from benchmarks.monitors.curve import KEPT, curve  # noqa: E402
 from benchmarks.monitors.failures import FAILURES, HEALTHY, Failure, Variant  # noqa: E402
 from benchmarks.monitors.judging import counted, judged  # noqa: E402
@@ -160,7 +160,7 @@ def curves(seeds: range) -> Rows:
 
 def cost(seeds: range) -> Rows:
     """What the monitors add to an iteration."""
-    share = cost_shares(seeds[0])
+    share = cost_share(seeds[0])
     return [
         row("time of the monitors, of an iteration", share, None, None, "share", NO_TARGET, 1, COMMAND),
     ]
