@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.speed.turns import Turns, eos_bias  # noqa: E402
 
 from heedful.engines import rollout as rolling  # noqa: E402
-from heedful.engines.memory import ForwardBudget  # noqa: E402
+from heedful.engines.memory import ForwardBudget, release  # noqa: E402
 from heedful.engines.ppo import PPOSettings, update  # noqa: E402
 from heedful.engines.rollout import RewardSettings, TextRollout  # noqa: E402
 from heedful.models.adapters import add_lora  # noqa: E402
@@ -72,7 +72,9 @@ def main() -> None:
         turns.wait("generation")
         table = made(texts, [number * args.rows + row for row in range(args.rows)])
         turns.begin("update")
+        release()  # as `train` does between the two
         metrics = update(policy, optimizer, table, settings, seed=number)
+        release()
         turns.done(
             response_tokens=table.num_decisions,
             prompt_tokens=int(table.context.lengths.sum()),  # type: ignore[attr-defined]
@@ -97,6 +99,7 @@ def arguments() -> argparse.Namespace:
         "--microbatch", type=int, default=1024, help="tokens per forward; changes memory, not the result"
     )
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--full-length", action="store_true", help="EOS has no share of its own")
     return parser.parse_args()
 
 
@@ -104,7 +107,8 @@ def open_sides(args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
     """Return the policy, whose output layer has the EOS bias, and its reference."""
     folder = args.models / "policy"
     model: Any = load_language_model(folder)
-    model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
+    if not args.full_length:
+        model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
     tokenizer = load_tokenizer(folder)
     renderer, stop = Renderer.of(model, tokenizer), stop_ids(model, tokenizer)
     width = model.config.hidden_size

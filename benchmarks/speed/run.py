@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
-from benchmarks.speed import ceilings  # noqa: E402
+from benchmarks.speed import ceilings, growth  # noqa: E402
 from benchmarks.speed.duel import TURNS, WANTED, Record, Side, duel, ratio_of_medians, values  # noqa: E402
 from benchmarks.speed.environment import rival_python  # noqa: E402
 
@@ -163,7 +163,9 @@ def memory_of_state(args: argparse.Namespace) -> Rows:
 
     rows = []
     for size in ("small", "base"):
-        namespace = argparse.Namespace(models=models(size), method="lora", precision="fp32", value="shared")
+        namespace = argparse.Namespace(
+            models=models(size), method="lora", precision="fp32", value="shared", full_length=False
+        )
         policy, _ = side.open_sides(namespace)
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in policy.model.parameters()}
         base = [p for name, p in policy.model.named_parameters() if "lora_" not in name]
@@ -189,6 +191,21 @@ def ceiling(args: argparse.Namespace) -> Rows:
         records = duel([ours(size)], path, wanted=0)
         rows += used(records, shape, part, precision, 1 if size == "base" else 4, speed)
     return rows
+
+
+def growing(args: argparse.Namespace) -> Rows:
+    """How time and memory grow; the picture lies beside the figures."""
+    from transformers import AutoConfig
+
+    shapes = {
+        name: ceilings.Shape.of(AutoConfig.from_pretrained(str(models(name) / "policy"))) for name in growth.SIZES
+    }
+    wanted, measured = min(3, args.wanted), []
+    for axis in growth.axes(shapes):
+        found = growth.measure(ours, ROWS, axis, wanted=wanted, turns=min(8, args.turns))
+        measured.append((axis, found))
+    growth.plot(measured, HERE / "growth.svg")
+    return [one for axis, found in measured for one in growth.figures(axis, shapes, found)]
 
 
 def used(
@@ -250,7 +267,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
         beside, name=name, size=name.partition("-")[0], epochs=1 if name.startswith("base") else 4, **line
     )
     for name, line in LINES.items()
-} | {"memory-of-state": memory_of_state, "ceilings": ceiling}
+} | {"memory-of-state": memory_of_state, "ceilings": ceiling, "growth": growing}
 
 
 if __name__ == "__main__":

@@ -243,6 +243,7 @@ def _open(config: Config, source: Any, seed: int) -> tuple[LanguagePolicy, Refer
         seed=derive_seed(seed, "lora"),
         own_value_trunk=group.value == "separate",
         recompute=group.gradient_checkpointing,
+        quantization=group.quantization,
     )
     check_adapter(policy, group.model_dump(include=group.model_fields_set))
     return policy, reference

@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from heedful.errors import ModelError
 from heedful.models.folders import checked_folder, refuse_pickle, require_tokenizer
+from heedful.models.quantizing import Quantization, check_blocks, quantized
 from heedful.models.weights import load_weights, one_line
 
 transformers_logging.disable_progress_bar()  # bars on the terminal are ours to draw
@@ -65,6 +66,7 @@ def load_language_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    quantization: Quantization = "none",
 ) -> PreTrainedModel:
     """Return the causal or encoder-decoder language model of a folder or hub name, in eval mode.
 
@@ -72,6 +74,7 @@ def load_language_model(
     adapter is opened by `opening.open_model`.
 
     Raises:
+        ConfigError: `quantization` needs a library that is not installed.
         ModelError: a missing folder, no config, no tokenizer, only pickled weights, weights of another model or not all of
             them, or not a language model.
     """
@@ -82,7 +85,9 @@ def load_language_model(
     if not allow_pickle:
         refuse_pickle(folder)
     tokenizer = load_tokenizer(source, **options)
+    options |= quantized(quantization, dtype)
     model = load_weights(family, source, allow_pickle=allow_pickle, config=config, dtype=dtype, **options)
+    check_blocks(model, source)
     fit_tokenizer(model, tokenizer)
     _fit_start(model)
     return cast(PreTrainedModel, model.eval())

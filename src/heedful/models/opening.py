@@ -32,6 +32,7 @@ from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
 from heedful.models.own_head import output_layer
 from heedful.models.policy import LanguagePolicy, Reference, adapter_reference, base_reference, copied_reference
 from heedful.models.prompts import Renderer
+from heedful.models.quantizing import Quantization
 from heedful.models.trunks import Precision
 
 VALUE_HEAD = "value_head.safetensors"
@@ -120,6 +121,7 @@ def open_policy(
     seed: int,
     own_value_trunk: bool = False,
     recompute: bool = False,
+    quantization: Quantization = "none",
 ) -> tuple[LanguagePolicy, Reference]:
     """Return a trainable policy with a zero value head, and the reference it starts from.
 
@@ -130,6 +132,7 @@ def open_policy(
         seed: for the adapter's random half.
         own_value_trunk: the value head reads a copy of its own instead of the policy's trunk.
         recompute: layers are computed again for their gradients, which saves the memory of what is inside them.
+        quantization: bits of the frozen base under the adapter.
 
     Raises:
         ConfigError: all weights are to be trained of a folder that holds an adapter.
@@ -141,7 +144,7 @@ def open_policy(
             f'align.policy.method = "full", but {source} holds an adapter, which goes on being trained as one; '
             "leave method out, or start from merged weights (`heed export` merges, and sft without lora trains no adapter)"
         )
-    model = _load_base(base, source)
+    model = _load_base(base, source, quantization=quantization)
     if base.adapter is not None:
         model = load_adapter(load_adapter(model, base.adapter, trainable=True), base.adapter, name=REFERENCE)
         model.set_adapter(POLICY)

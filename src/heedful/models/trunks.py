@@ -190,7 +190,8 @@ def halve_frozen(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and "lora_" not in name:
             for parameter in (module.weight, module.bias):
-                if parameter is not None and not parameter.requires_grad and id(parameter) not in embedded:
+                whole = parameter is not None and parameter.is_floating_point()  # quantised weights are bytes
+                if whole and not parameter.requires_grad and id(parameter) not in embedded:
                     parameter.data = parameter.data.to(torch.bfloat16)
 
 

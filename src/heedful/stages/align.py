@@ -40,9 +40,16 @@ class PolicyGroup(StageConfig):
     gradient_checkpointing: bool = False
     """In the update a layer keeps its input alone and is computed again for its gradient: less memory for about a third more
     time. The numbers stay the same."""
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Bits of the frozen base's linear layers, for `lora` alone; needs the package bitsandbytes. Policy and reference stand on the
+    quantised base, the saved adapter points to the whole one."""
 
     @model_validator(mode="after")
-    def _one_adapter_recomputes(self) -> Self:
+    def _fits_method(self) -> Self:
+        if self.quantization != "none" and self.method == "full":
+            raise ValueError(
+                "a quantised base cannot be trained itself; take method = 'lora', or quantization = 'none'"
+            )
         if self.gradient_checkpointing and self.method == "lora" and self.value == "separate":
             raise ValueError(
                 "gradient_checkpointing cannot tell two adapters on one base apart; take value = 'shared', or method = 'full'"
