@@ -122,10 +122,10 @@ def test_an_ensemble_that_disagrees() -> None:
     maker = ColumnMaker(scorer)
 
     def share(gaps: list[float]) -> float:
-        scorer.members = torch.tensor([[0.0, gap] for gap in gaps]).double()
+        scorer.members = torch.tensor([[0.0, gap] for gap in gaps], dtype=torch.float64)
         assert scorer.keep_members
         columns, samples = maker.measure(table([2] * len(gaps)), answers(["a"] * len(gaps), [0.0] * len(gaps)))
-        assert samples.measures["spread"] == [gap / 2 for gap in gaps]
+        assert samples.measures["spread"] == pytest.approx([gap / 2 for gap in gaps])
         return columns["reward_spread_share"]
 
     assert share([1.0] * 20) == 0.0
