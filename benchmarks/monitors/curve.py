@@ -59,6 +59,12 @@ def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "predicted_distance": None,
         "kept": None,
     }
+    passed = [
+        i for i, row in enumerate(rows) if row["gold_peak_kl"] is not None and distance[i] ** 2 >= row["gold_peak_kl"]
+    ]
+    # `past_peak` with the action roll_back: the run ends there, with the checkpoint that gold liked best so far
+    ended = passed[0] if passed else len(rows) - 1
+    found |= {"ended": ended, "rolled_back": float(gain[int(gold[: ended + 1].argmax())] / gain[top])}
     if early:
         predicted = float(np.sqrt(rows[early[-1]]["gold_peak_kl"]))
         stop = next((i for i in range(len(rows)) if distance[i] >= predicted), len(rows) - 1)

@@ -151,10 +151,12 @@ def curves(seeds: range) -> Rows:
     early = sum(run["predicted_early"] for run in runs)
     kept = sum(run["kept"] is not None and run["kept"] >= KEPT for run in runs)
     falls = sum(run["falls"] for run in runs)
+    rolled = sum(run["rolled_back"] >= KEPT for run in runs)
     return [
         row("curve: gold rises and falls", falls, None, None, "seeds", ">= 8", n, COMMAND),
         row("curve: peak predicted before 0.7 of its d", early, None, None, "seeds", ">= 8", n, COMMAND),
         row("curve: stopping there keeps 95 % of gold's gain", kept, None, None, "seeds", ">= 8", n, COMMAND),
+        row("curve: rolling back past the peak keeps 95 % of it", rolled, None, None, "seeds", NO_TARGET, n, COMMAND),
     ]
 
 
