@@ -119,7 +119,8 @@ def _message(monitor: Monitor, rule: Rule, level: float, samples: Samples) -> st
     side = "below" if monitor.below else "above"
     text = f"{monitor.says.format(value=level)} ({side} {rule.threshold:g}"
     text += f", {rule.window} iterations in a row)" if rule.window > 1 else ")"
-    return f'{text}: "{samples.phrase}"' if monitor.worst == "phrase" else text
+    # quoted as a literal: a phrase is a model's text, and must not reach the terminal as control characters
+    return f"{text}: {samples.phrase!r}" if monitor.worst == "phrase" else text
 
 
 def strongest(alerts: Sequence[Alert]) -> Alert | None:

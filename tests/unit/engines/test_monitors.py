@@ -155,6 +155,13 @@ def test_an_alert_says_all_of_it() -> None:
     )
 
 
+def test_a_phrase_is_named_and_cannot_speak_to_the_terminal() -> None:
+    watched = monitors(phrase={"window": 1})
+    watched.look(START, NOBODY)
+    (alert,) = watched.look({**START, "iteration": 1, "phrase_growth": 0.9}, Samples([], [], phrase="so \x1b[2J wise"))
+    assert alert.line().endswith("(above 0.6): 'so \\x1b[2J wise'")
+
+
 def test_the_worst_are_the_lowest_where_a_minus_says_so_and_the_highest_scores_where_the_measure_is_absent() -> None:
     samples = Samples(["p"] * 4, list("abcd"), {"score": [1.0, 2.0, 3.0, 4.0], "kl": [5.0, -1.0, 0.0, 7.0]})
     assert [each["completion"] for each in worst_completions(samples, "-kl")] == ["b", "c", "a"]
