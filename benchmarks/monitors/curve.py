@@ -15,14 +15,16 @@ from benchmarks.monitors.starts import reward_model
 from benchmarks.monitors.trial import run_trial
 
 FLIPPED = 0.25
+PROMPTS = 90
+"""Whose pairs the proxy learns from: few, so that what it does not know shows early."""
 EARLY = 0.7
 """Share of the peak's d by which it has to be predicted."""
 KEPT = 0.95
 WINDOW = 5
 SETTINGS: dict[str, Any] = {
-    "iterations": 80,
+    "iterations": 45,
     "kl": {"coef": 0.0},
-    "optimizer": {"lr": 1e-4},
+    "optimizer": {"lr": 1.5e-4},
     "monitors": {
         "gold": {"function": "scorers.py:gold", "every": 1, "prompts": 256},
         # what is asked is where gold goes when nobody stops the run
@@ -33,7 +35,7 @@ SETTINGS: dict[str, Any] = {
 
 def curve(seed: int) -> dict[str, Any]:
     """Run one seed to its end; return KL, gold, proxy and predictions of every iteration, and what they say."""
-    variant = Variant(SETTINGS, reward=partial(reward_model, flipped=FLIPPED))
+    variant = Variant(SETTINGS, reward=partial(reward_model, flipped=FLIPPED, prompts=PROMPTS))
     run = run_trial(seed, variant)
     columns = ("kl_per_sequence", "gold_mean", "gold_score_mean", "gold_peak_kl")
     rows = [{name: row.get(name) for name in columns} for row in run["rows"]]

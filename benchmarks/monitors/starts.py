@@ -39,21 +39,24 @@ def _begun(seed: int) -> Path:
     return folder
 
 
-def reward_model(seed: int, *, flipped: float = 0.0, member: int = 0) -> Artifact:
-    """Return a reward model on pairs of the policy's own samples, labeled by gold, a share of the labels turned round."""
-    made = WORK / "rewards" / f"{seed}-{flipped:g}-{member}"
+def reward_model(seed: int, *, flipped: float = 0.0, prompts: int | None = None) -> Artifact:
+    """Return a reward model on pairs of the policy's own samples, labeled by gold, a share of the labels turned round.
+
+    `prompts` is the number of prompts whose pairs it learns from; None takes all but those held out.
+    """
+    made = WORK / "rewards" / f"{seed}-{flipped:g}-{prompts or 'all'}"
     if not made.exists():
-        store = WORK / "artifacts" / f"{seed}-{flipped:g}-{member}"
+        store = WORK / "artifacts" / made.name
         shutil.rmtree(store, ignore_errors=True)
         store.mkdir(parents=True)
         made.parent.mkdir(exist_ok=True)
-        made.symlink_to(_trained(store, seed, flipped, member).path)
+        made.symlink_to(_trained(store, seed, flipped, prompts).path)
     return Artifact.open(made)
 
 
-def _trained(store: Path, seed: int, flipped: float, member: int) -> Artifact:
+def _trained(store: Path, seed: int, flipped: float, prompts: int | None) -> Artifact:
     samples = Artifact.open(_begun(seed) / "sample")
-    train, tune = _pairs(samples, seed, flipped)
+    train, tune = _pairs(samples, seed, flipped, prompts)
     preferences = artifact_of(store, "data", train__preferences=train, tune__preferences=tune)
     config = reward.Config(
         backbone={"pooling": "mean"},
@@ -63,10 +66,12 @@ def _trained(store: Path, seed: int, flipped: float, member: int) -> Artifact:
         microbatch_tokens=16384,
     )
     inputs = {"preferences": preferences, "policy": start(seed)["policy"], "samples": samples}
-    return run_stage(reward, config, inputs, store, seed=derive_seed(seed, "reward", member))
+    return run_stage(reward, config, inputs, store, seed=derive_seed(seed, "reward"))
 
 
-def _pairs(samples: Artifact, seed: int, flipped: float) -> tuple[list[Preference], list[Preference]]:
+def _pairs(
+    samples: Artifact, seed: int, flipped: float, prompts: int | None
+) -> tuple[list[Preference], list[Preference]]:
     rng = np.random.default_rng(derive_seed(seed, "flipped"))
     texts: dict[str, list[Completion]] = defaultdict(list)
     for row in samples.records("completions", Completion):
@@ -74,7 +79,8 @@ def _pairs(samples: Artifact, seed: int, flipped: float) -> tuple[list[Preferenc
     pairs = {name: _of_prompt(rows, rng, flipped) for name, rows in texts.items()}
     names = sorted(pairs)
     held = [pair for name in names[:NUM_TUNE] for pair in pairs[name]]
-    return [pair for name in names[NUM_TUNE:] for pair in pairs[name]], held
+    learned = names[NUM_TUNE:][:prompts]
+    return [pair for name in learned for pair in pairs[name]], held
 
 
 def _of_prompt(rows: list[Completion], rng: np.random.Generator, flipped: float) -> list[Preference]:

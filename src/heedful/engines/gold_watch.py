@@ -20,6 +20,8 @@ from heedful.records.types import PromptRecord
 
 TREND_LENGTH = 5
 """Measurements over which gold and score are asked whether they rise or fall."""
+NEAREST_SHARE = 0.3
+"""Of the furthest d so far; nearer measurements are left out of the fit. There gold rises in proportion to d, before the form holds."""
 LARGEST_SPREAD = 0.35
 """Standard error of log d*, about the relative error of the peak's distance, above which the peak is not spoken of."""
 
@@ -75,8 +77,11 @@ class GoldWatch:
         return score_all(scorer, [each.prompt for each in prompts], texts, **more)
 
     def fit(self) -> PeakFit | None:
-        """Return the fit of gold to KL over all measurements so far."""
-        return fit_peak([each.kl for each in self.history], [float(np.mean(each.gold)) for each in self.history])
+        """Return the fit of gold to KL over the measurements so far, without the nearest; None where they are too few."""
+        kl = np.array([each.kl for each in self.history])
+        gold = np.array([float(np.mean(each.gold)) for each in self.history])
+        far = kl >= NEAREST_SHARE**2 * kl.max(initial=0.0)
+        return fit_peak(kl[far], gold[far])
 
     def state(self) -> list[dict[str, Any]]:
         """Return the measurements."""
