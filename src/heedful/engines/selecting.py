@@ -40,12 +40,12 @@ def check_prompts(
     longest = 0
     for prompt in prompts:
         try:
-            ids = renderer.prompt_ids(prompt.prompt, room=max_new_tokens)
+            tokens = renderer.prompt_ids(prompt.prompt, room=max_new_tokens)
         except DataError as error:
             name = f"{split}.prompts"
             rows = source.records(name, PromptRecord)
             line = next(line for line, row in enumerate(rows, start=1) if row.id == prompt.id)
             path = source.file(f"{name}.jsonl")
             raise DataError(f"id '{prompt.id}': {error}", path=path, line=line) from None
-        longest = max(longest, len(ids))
+        longest = max(longest, len(tokens))
     return longest
