@@ -21,7 +21,7 @@ from heedful.records.types import PromptRecord
 TREND_LENGTH = 5
 """Measurements over which gold and score are asked whether they rise or fall."""
 NEAREST_SHARE = 0.3
-"""Of the furthest d so far; nearer measurements are left out of the fit. There gold rises in proportion to d, before the form holds."""
+"""Of the furthest d so far; nearer measurements are left out: there gold rises in proportion to d, before the form holds."""
 LARGEST_SPREAD = 0.35
 """Standard error of log d*, about the relative error of the peak's distance, above which the peak is not spoken of."""
 
