@@ -181,21 +181,34 @@ def _settings(config: type[BaseModel], place: str) -> str:
         group = _group_of(field)
         meaning = field.description or ""
         if group is not None:
-            meaning = f"{meaning} See [{place}.{name}](#{_anchor(f'{place}.{name}')})."
+            home = f"{place}.{_same_groups(config)[group][0]}"
+            meaning = f"{meaning} See [{home}](#{_anchor(home)})."
         rows.append((f"`{name}`", kind, _default(field), meaning))
     return table(("setting", "value", "default", "meaning"), rows) + "\n"
 
 
 def _groups(place: str, config: type[BaseModel], heading: str = "") -> Iterator[str]:
-    """Yield the settings of a model and of the groups in it, one table each."""
+    """Yield the settings of a model and of the groups in it, one table each; groups of one kind side by side share theirs."""
     if heading:
         yield f"### {heading}\n"
         yield _paragraphs(inspect.getdoc(config) or "")
     yield _settings(config, place)
+    for group, names in _same_groups(config).items():
+        first, *others = _groups(f"{place}.{names[0]}", group, f"`{place}.{names[0]}`")
+        yield first
+        if names[1:]:
+            yield f"Likewise {', '.join(f'`{name}`' for name in names[1:])}.\n"
+        yield from others
+
+
+def _same_groups(config: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
+    """The kinds of groups in a model, each with the names of the fields that hold one."""
+    found: dict[type[BaseModel], list[str]] = {}
     for name, field in config.model_fields.items():
         group = _group_of(field)
         if group is not None:
-            yield from _groups(f"{place}.{name}", group, f"`{place}.{name}`")
+            found.setdefault(group, []).append(name)
+    return found
 
 
 def _group_of(field: FieldInfo) -> type[BaseModel] | None:

@@ -85,9 +85,17 @@ class CheckpointError(HeedError):
 
 
 class HealthError(HeedError):
-    """A run-time check failed: the run stopped before it could do harm."""
+    """A run-time check failed: the run stopped before it could do harm.
+
+    Args:
+        metric: the column of metrics.jsonl that it is about, where there is one.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, metric: str = "") -> None:
+        super().__init__(message)
+        self.metric = metric
 
 
 class WaitingForPeople(HeedError):  # noqa: N818  # waiting is not an error

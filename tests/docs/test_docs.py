@@ -17,7 +17,14 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w+)?( run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-METRIC_SOURCES = ("engines/ppo.py", "engines/rollout.py", "engines/aligning.py", "engines/fitting.py")
+METRIC_SOURCES = (
+    "engines/ppo.py",
+    "engines/rollout.py",
+    "engines/aligning.py",
+    "engines/fitting.py",
+    "engines/monitor_columns.py",
+    "engines/gold_watch.py",
+)
 HELD_OUT_SOURCES = (
     "engines/supervised.py",
     "engines/heldout_pairs.py",
@@ -116,7 +123,12 @@ def metric_keys(source: str) -> set[str]:
     return found
 
 
-ROWS = {"update", "_step", "_loss", "_metrics", "_row", "fit", "_measure", "held_out", "measure"}
+ROWS = {"update", "_step", "_loss", "_metrics", "_row", "fit", "_measure", "held_out", "measure"} | {
+    "_outliers",
+    "_disagreement",
+    "_trends",
+    "_peak",
+}
 """Functions that make a row of metrics.jsonl or a part of one."""
 
 

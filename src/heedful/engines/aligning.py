@@ -1,4 +1,4 @@
-"""The alignment run around the PPO core: prompts in order, scorer, KL controller, checkpoints, limits, and what is kept at the end.
+"""The alignment run around the PPO core: prompts in order, scorer, KL controller, monitors, checkpoints, and what is kept.
 
 Every random choice comes from (seed, iteration, purpose), so a run that was killed goes on from its last checkpoint and ends
 bit-identical to one that was not.
@@ -23,7 +23,8 @@ from heedful.engines.rollout import RewardSettings, TextRollout
 from heedful.engines.scoring import arrived, restore_arrived, reward_models, scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.engines.tracking import MetricWriter
-from heedful.errors import ConfigError, HealthError
+from heedful.engines.watching import RunWatch, gold_watch
+from heedful.errors import ConfigError, DataError, HealthError
 from heedful.models.opening import LoraShape, check_adapter, open_policy, save_policy
 from heedful.models.policy import LanguagePolicy, Reference
 from heedful.models.table import Table
@@ -86,17 +87,23 @@ class AlignmentRun:
         self.optimizer = _optimizer(config, self.policy)
         self.checkpoints = Checkpointer(out.path / "checkpoints")
         self.writer = MetricWriter(out)
+        scorer = self.rollout.scorer
+        gold = gold_watch(config, inputs, out, self.policy, scorer, seed=seed)
+        self.watch = RunWatch(config, scorer, gold, self.policy.trainable, out)
+        self.watched: dict[str, float] = {}
         self.done = 0
         self.stopped = ""
+        self.ended_by = ""
 
     def restore(self) -> None:
         """Go on from the newest good checkpoint, where there is one."""
         latest = self.checkpoints.latest()
         if latest is None:
             self.out.truncate_log(0)
+            self.watch.restore(0, {}, {})
             return
         self.done, tensors, state = latest
-        self.stopped = str(state["stopped"])
+        self.stopped, self.ended_by = str(state["stopped"]), str(state["ended_by"])
         self.budget.cells = int(state["microbatch_tokens"])
         with torch.no_grad():
             for name, parameter in self.policy.trainable():
@@ -106,35 +113,50 @@ class AlignmentRun:
         )
         self._set_kl(float(state["kl_coef"]))
         restore_arrived(self.rollout.scorer, state["arrived"])
+        self.watch.restore(
+            self.done,
+            state["watch"],
+            {k.removeprefix("watch."): v for k, v in tensors.items() if k.startswith("watch.")},
+        )
         self.out.truncate_log(self.done)
 
     def save(self) -> None:
         """Write the whole state of the run."""
         tensors = {f"policy.{name}": p.detach() for name, p in self.policy.trainable()}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
+        tensors |= {f"watch.{name}": t for name, t in self.watch.tensors().items()}
         state = {
             "kl_coef": self.rollout.kl.kl_coef,
             "stopped": self.stopped,
+            "ended_by": self.ended_by,
             "microbatch_tokens": self.budget.cells,
             "arrived": arrived(self.rollout.scorer),
+            "watch": self.watch.state(),
         }
         self.checkpoints.save(self.done, tensors, state)
 
     def loop(self) -> None:
         """Iterate until done or a limit is reached."""
+        try:
+            self._loop()
+        except (HealthError, DataError) as error:
+            self.watch.failed(self.done, error, self.rollout.answers)
+            raise
+
+    def _loop(self) -> None:
         settings = _ppo_settings(self.config)
         iterations = range(self.done, self.done if self.stopped else self.config.iterations)
         parts = (self.policy, self.optimizer, self._roll_out, settings)
         steps = train(*parts, iterations=iterations, seed=self.seed, budget=self.budget)
         started = time.perf_counter()
         for iteration, table, metrics in track(steps, "align", total=len(iterations)):
-            row = self._row(iteration, table, metrics)
+            row = self._row(iteration, table, metrics) | self.watched
             self.writer.write(row)
             self.out.time({"iteration": iteration, "seconds": time.perf_counter() - started})
             started = time.perf_counter()
             self.rollout.kl = self.rollout.kl.update(row["kl_estimate"], len(table))
             self.done = iteration + 1
-            self.stopped = self._limit(row) or ""
+            self.stopped = self._monitored(row) or self._limit(row) or ""
             if self.stopped or self.done % self.config.checkpoint_every == 0:
                 self.save()
             if self.stopped:
@@ -144,13 +166,14 @@ class AlignmentRun:
         """Check the reference, write the aligned model, and complete the artifact."""
         self.reference.check_unchanged()
         self.writer.close()
-        save_policy(self.policy, self.source, self.out.folder("model"), self.out.path)
+        self._save_models()
         last = self.out.last_row()
         facts: dict[str, JsonValue] = {
             "stopped": self.stopped or "all iterations done",
             "limits": {"kl_budget": self.config.stop.kl_budget, "mean_reward": self.config.stop.mean_reward},
             "threads": torch.get_num_threads(),
             "microbatch_tokens": self.budget.cells,
+            **self.watch.facts(),
         }
         if came := arrived(self.rollout.scorer):
             facts["arrived"] = dict(came)
@@ -158,6 +181,20 @@ class AlignmentRun:
         return self.out.finish(
             metrics={"iterations": self.done} | {n: last[n] for n in names if n in last}, facts=facts
         )
+
+    def _save_models(self) -> None:
+        """Write `model/`; beside it `best/`, where a monitor ended the run or gold watched it, and another iteration was best."""
+        best = self.watch.best
+        if best.iteration is not None and (self.ended_by == "roll_back" or self.config.stop.keep == "best"):
+            best.restore_into(self.policy.trainable())
+        elif best.iteration is not None and (self.ended_by == "stop" or self.watch.gold is not None):
+            last = [(name, parameter.detach().clone()) for name, parameter in self.policy.trainable()]
+            best.restore_into(self.policy.trainable())
+            save_policy(self.policy, self.source, self.out.folder("best/model"), self.out.folder("best"))
+            with torch.no_grad():
+                for (_, parameter), (_, value) in zip(self.policy.trainable(), last, strict=True):
+                    parameter.copy_(value)
+        save_policy(self.policy, self.source, self.out.folder("model"), self.out.path)
 
     def _roll_out(self, iteration: int) -> Table:
         _set_lr(self.optimizer, self.config, iteration)
@@ -168,12 +205,21 @@ class AlignmentRun:
         )
         if iteration == 0:
             _check_start(table.metrics["kl_per_token"], self.config.policy.precision)
+        self.watched = self.watch.after_rollout(self._row(iteration, table, {}), table, self.rollout.answers)
         return table
 
     def _row(self, iteration: int, table: Table, metrics: Mapping[str, float]) -> dict[str, float]:
         lr = float(self.optimizer.param_groups[0]["lr"])
         texts = self.rollout.answers.completions
         return {"iteration": iteration, **table.metrics, **metrics, "lr": lr, "distinct_2": distinct_n(texts, 2) or 0.0}
+
+    def _monitored(self, row: Mapping[str, float]) -> str | None:
+        """Let the monitors look at an iteration; return why one of them ends the run, if one does."""
+        alert = self.watch.after_update(row)
+        if alert is None:
+            return None
+        self.ended_by = alert.action
+        return f"monitor {alert.monitor}: {alert.message}"
 
     def _limit(self, row: Mapping[str, float]) -> str | None:
         stop = self.config.stop

@@ -31,11 +31,13 @@ DRAW_BLOCK = 128
 
 @dataclass(frozen=True)
 class Sampled:
-    """`actions` [B, T] int, EOS included; `mask` [B, T] bool, True = real; `truncated` [B] bool, True = no EOS within the limit."""
+    """`actions` [B, T] int, EOS included; `mask` [B, T] bool, True = real; `truncated` [B] bool, True = no EOS within the limit;
+    `logprobs` [B, T] nats, what the sampler itself gave each action, 0 at padding."""
 
     actions: Tensor
     mask: Tensor
     truncated: Tensor
+    logprobs: Tensor
 
 
 @torch.no_grad()
@@ -50,16 +52,19 @@ def sample(
         batch_rows: rows decoded together.
     """
     actions = torch.zeros(len(prompts), max_new_tokens, dtype=torch.long, device=policy.device)
+    logprobs = torch.zeros(actions.shape, device=policy.device)
     counts = torch.zeros(len(prompts), dtype=torch.long, device=policy.device)
     draws = torch.stack([_uniforms(seed, max_new_tokens) for seed in seeds]).to(policy.device)
     for rows in torch.split(torch.argsort(prompts.lengths, descending=True, stable=True), batch_rows):
         # one block for all steps, so that weights are cast to bf16 once and not at every token
         with autocast(policy.precision, policy.device):
-            actions[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
+            actions[rows], logprobs[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
     mask = torch.arange(max_new_tokens, device=policy.device) < counts[:, None]
     last = actions.gather(1, (counts - 1)[:, None])[:, 0]
     longest = max(1, int(counts.max())) if len(counts) else 1
-    return Sampled((actions * mask)[:, :longest], mask[:, :longest], ~torch.isin(last, _stop_tensor(policy)))
+    truncated = ~torch.isin(last, _stop_tensor(policy))
+    shown = mask[:, :longest]
+    return Sampled((actions * mask)[:, :longest], shown, truncated, logprobs[:, :longest].masked_fill(~shown, 0.0))
 
 
 def _uniforms(seed: int, count: int) -> Tensor:
@@ -77,13 +82,21 @@ def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
     The block of tokens is looked up first, then the token inside it, so that only blocks are summed up in fp64 over the
     whole vocabulary. A token without probability is never drawn.
     """
+    return draw_with_logprobs(logits, uniforms, temperature)[0]
+
+
+def draw_with_logprobs(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return the tokens of `draw` [B] and their log-probabilities [B] fp32, in nats."""
     if logits.shape[-1] <= DRAW_BLOCK:
-        return _invert((logits.double() / temperature).softmax(-1), uniforms)[0]
-    chances = (logits.float() / temperature).softmax(-1)
-    blocks = pad(chances, (0, -chances.shape[-1] % DRAW_BLOCK)).view(len(chances), -1, DRAW_BLOCK)
-    block, rest = _invert(blocks.sum(-1), uniforms)
-    inside = blocks.gather(1, block[:, None, None].expand(-1, 1, DRAW_BLOCK))[:, 0]
-    return block * DRAW_BLOCK + _invert(inside, rest)[0]
+        chances = (logits.double() / temperature).softmax(-1)
+        tokens = _invert(chances, uniforms)[0]
+    else:
+        chances = (logits.float() / temperature).softmax(-1)
+        blocks = pad(chances, (0, -chances.shape[-1] % DRAW_BLOCK)).view(len(chances), -1, DRAW_BLOCK)
+        block, rest = _invert(blocks.sum(-1), uniforms)
+        inside = blocks.gather(1, block[:, None, None].expand(-1, 1, DRAW_BLOCK))[:, 0]
+        tokens = block * DRAW_BLOCK + _invert(inside, rest)[0]
+    return tokens, chances.gather(1, tokens[:, None])[:, 0].log().float()
 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,17 +110,18 @@ def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     return place[:, 0], ((targets - cumulative.gather(1, place) + weight) / weight).clamp(0, 1)[:, 0]
 
 
-def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Return actions [B, T] (of any value behind the last real one) and how many are real [B]."""
+def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return actions [B, T] and their log-probs (of any value behind the last real one), and how many are real [B]."""
     rows, limit = draws.shape
     actions = torch.zeros(rows, limit, dtype=torch.long, device=draws.device)
+    logprobs = torch.zeros(rows, limit, device=draws.device)
     counts = torch.full((rows,), limit, dtype=torch.long, device=draws.device)
     alive = torch.arange(rows, device=draws.device)
     stop = _stop_tensor(policy)
     decoder = _decoder(policy, prompts, limit)
     logits = decoder.start()
     for t in range(limit):
-        tokens = draw(logits, draws[alive, t], policy.temperature)
+        tokens, logprobs[alive, t] = draw_with_logprobs(logits, draws[alive, t], policy.temperature)
         actions[alive, t] = tokens
         ended = torch.isin(tokens, stop) & (counts[alive] == limit)
         counts[alive] = torch.where(ended, t + 1, counts[alive])
@@ -122,7 +136,7 @@ def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) 
                 order = decoder.keep(running, kept)
                 alive, tokens = alive[order], tokens[order]
         logits = decoder.step(tokens)
-    return actions, counts
+    return actions, logprobs, counts
 
 
 def _parts(lengths: Tensor, device: torch.device) -> Iterator[tuple[int, int, int]]:

@@ -138,9 +138,10 @@ def _gradients(
         width = part.mask.shape[1]
         loss, metrics = _loss(policy, part, advantages[rows][:, :width], returns[rows][:, :width], total, settings)
         if metrics[RATIO_ERROR] > settings.ratio_tolerance:
-            raise HealthError(_ratio_message(metrics[RATIO_ERROR], settings.ratio_tolerance))
+            raise HealthError(_ratio_message(metrics[RATIO_ERROR], settings.ratio_tolerance), metric=RATIO_ERROR)
         if not torch.isfinite(loss):
-            raise HealthError(f"the loss is {loss.item()} on rows {rows.tolist()}; no step was taken")
+            message = f"the loss is {loss.item()} on rows {rows.tolist()}; no step was taken"
+            raise HealthError(message, metric="policy_loss")
         loss.backward()  # type: ignore[no-untyped-call]
         for name, value in metrics.items():
             sums[name] = max(sums.get(name, 0.0), value) if name == RATIO_ERROR else sums.get(name, 0.0) + value
@@ -190,7 +191,7 @@ def clip_gradients(policy: Policy, max_norm: float | None) -> float:
     norm = torch.nn.utils.clip_grad_norm_([p for _, p in named], math.inf if max_norm is None else max_norm)
     if not torch.isfinite(norm):
         bad = next((name for name, p in named if not torch.isfinite(p.grad).all()), "unknown")  # type: ignore[arg-type]
-        raise HealthError(f"the gradient of {bad} is not finite; no step was taken")
+        raise HealthError(f"the gradient of {bad} is not finite; no step was taken", metric="grad_norm")
     return float(norm)
 
 

@@ -43,7 +43,7 @@ class RewardSettings:
 
 @dataclass(frozen=True)
 class Answers:
-    """The text side of a table: prompts, completions and their scores, in the table's order."""
+    """The text side of a table: prompts, completions and their scores, in the table's order; no scores where they were refused."""
 
     prompts: list[Prompt]
     completions: list[str]
@@ -82,12 +82,14 @@ class TextRollout:
 
     def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
         """Return one row per prompt. `columns` go to the scorer."""
+        self.answers = Answers([], [], [])
         context = self.policy.tokens(prompts, room=self.max_new_tokens)
         sampled = sample(self.policy, context, seeds, max_new_tokens=self.max_new_tokens, batch_rows=self.batch_rows)
         texts = [
             self.policy.renderer.completion_text(row[keep].tolist())
             for row, keep in zip(sampled.actions, sampled.mask, strict=True)
         ]
+        self.answers = Answers(list(prompts), texts, [])
         judged = judge(self.scorer, prompts, texts, **columns)
         self.answers = Answers(list(prompts), texts, judged.scores)
         beside = self._evaluated(context, sampled)
@@ -116,6 +118,7 @@ class TextRollout:
             group=torch.arange(len(context)),
             truncated=sampled.truncated,
             ref_logprobs=beside.ref_logprobs,
+            sampler_logprobs=sampled.logprobs,
             kl=kl,
             scores=scores,
             forward_costs=context.lengths + sampled.mask.sum(1),
@@ -139,6 +142,7 @@ def _metrics(
         "rollout_entropy": float(masked_mean(beside.entropy, mask)),
         "length_mean": float(mask.sum(1).float().mean()),
         "truncated_share": float(sampled.truncated.float().mean()),
+        "sampler_mismatch": float(masked_mean((beside.logprobs - sampled.logprobs).abs().exp(), mask)),
     }
 
 

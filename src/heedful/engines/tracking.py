@@ -101,7 +101,8 @@ class MetricWriter:
         """
         for name, value in row.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise HealthError(f"{name} is {value} at {_place(row)}; a finite number was expected")
+                message = f"{name} is {value} at {_place(row)}; a finite number was expected"
+                raise HealthError(message, metric=name)
         self._out.log({**row})
         if self._tracker is not None:
             self._tracker.write(to_trl_names(row), step=_step(row))

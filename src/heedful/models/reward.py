@@ -40,12 +40,16 @@ class RewardModel:
         backbone: text to state.
         heads: one for `pairwise`; wanted and unwanted for `classifier`.
         scale: from raw numbers to scores.
+
+    With `keep_states` on, `states` [N, D] are those under the heads of the last texts that were scored; scores stay the same bits.
     """
 
     def __init__(self, backbone: Backbone, heads: Sequence[ScalarHead], scale: Scale | None = None) -> None:
         self.backbone = backbone
         self.heads = [head.to(backbone.device) for head in heads]
         self.scale = scale or Scale()
+        self.keep_states = False
+        self.states: Tensor | None = None
 
     @property
     def mode(self) -> Mode:
@@ -63,13 +67,24 @@ class RewardModel:
 
     def raw(self, texts: Sequence[Text]) -> Tensor:
         """Return the heads' numbers [B, 1] or [B, 2] before any scale, fp32, with gradients where they are on."""
-        states = self.backbone.states(texts)
+        return self._judged(self.backbone.states(texts))
+
+    def _judged(self, states: Tensor) -> Tensor:
         return torch.stack([head(states) for head in self.heads], -1)
+
+    def _beside_states(self, texts: Sequence[Text]) -> Tensor:
+        states = self.backbone.states(texts)
+        return torch.cat([self._judged(states), states], -1)
 
     def raw_batched(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
         """Return `raw` for many texts, batched by length, in their order; no gradients."""
         texts = [self.backbone.read(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
-        return by_length(texts, self.raw, len(self.heads))
+        heads = len(self.heads)
+        if not self.keep_states:
+            return by_length(texts, self.raw, heads)
+        both = by_length(texts, self._beside_states, heads + self.backbone.width)
+        self.states = both[:, heads:].clone()
+        return both[:, :heads].clone()
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[str], **_columns: Sequence[Any]

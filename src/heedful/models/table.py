@@ -32,9 +32,10 @@ class Table:
     Shapes: `actions` [B, T] int; `mask` [B, T] bool; `logprobs` [B, T] nats, when the action was taken; `values` [B, T] and
     `rewards` [B, T] in reward units; `group` [B] int (episodes of one prompt); `truncated` [B] bool, True where the episode was cut
     short rather than ended. All floats are fp32 and 0 at padding. Where there are any: `ref_logprobs` [B, T] of the frozen
-    reference, `kl` [B, T] its exact or sampled divergence, `scores` [B], `forward_costs` [B] int: how many cells a forward over the
-    row takes where that is more than its decisions (a prompt has to be read again), `own_rewards` [B, T]: what a decision earns
-    beyond what its state earns on average; it counts for this decision's advantage alone.
+    reference, `sampler_logprobs` [B, T] as the sampler itself gave them, `kl` [B, T] its exact or sampled divergence, `scores` [B],
+    `forward_costs` [B] int: how many cells a forward over the row takes where that is more than its decisions (a prompt has to be
+    read again), `own_rewards` [B, T]: what a decision earns beyond what its state earns on average; it counts for this decision's
+    advantage alone.
     """
 
     actions: Tensor
@@ -46,6 +47,7 @@ class Table:
     group: Tensor
     truncated: Tensor
     ref_logprobs: Tensor | None = None
+    sampler_logprobs: Tensor | None = None
     kl: Tensor | None = None
     scores: Tensor | None = None
     forward_costs: Tensor | None = None
@@ -54,7 +56,7 @@ class Table:
 
     def __post_init__(self) -> None:
         shape = self.actions.shape
-        for name in ("mask", "logprobs", "values", "rewards", "ref_logprobs", "kl", "own_rewards"):
+        for name in ("mask", "logprobs", "values", "rewards", "ref_logprobs", "sampler_logprobs", "kl", "own_rewards"):
             cells = getattr(self, name)
             if cells is not None and cells.shape != shape:
                 raise ShapeError(f"table: {name} has shape {tuple(cells.shape)}, actions have {tuple(shape)}")

@@ -74,12 +74,26 @@ class ExampleGroup:
 
 
 @dataclass(frozen=True)
+class BadCompletion:
+    """A completion that an alert shows, with the score and the measure it was chosen by."""
+
+    prompt: str
+    text: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Alert:
-    """Something a monitor saw in one iteration, in words."""
+    """Something a monitor saw in one iteration, in words; `action` is what it did: warn, stop or roll_back."""
 
     iteration: int
     metric: str
     message: str
+    monitor: str = ""
+    action: str = "warn"
+    value: float | None = None
+    threshold: float | None = None
+    worst: tuple[BadCompletion, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from heedful.numerics.overoptimisation import NEAREST_KL, PeakFit, fit_peak
 from heedful.rendering import findings, svg
 from heedful.rendering.charts import NARROW, Chart
 from heedful.rendering.content import Alert, RunFigures
-from heedful.rendering.wording import label, number, sentence
+from heedful.rendering.wording import label, number, sentence, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _HEIGHT = 196.0
-_MIN_POINTS_FOR_FIT = 6
-_NEAREST_KL = 1e-3
-"""Nats; nearer to the reference sqrt(KL) says nothing about a peak."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +57,54 @@ _CURVES = (
 )
 
 
+_GOLD = _Curve(
+    "gold_mean",
+    svg.PEOPLE,
+    findings.gold_title,
+    "Mean score by the held-out scorer, which does not train the policy, of answers to fixed prompts.",
+    from_zero=False,
+)
+_WATCHED = {
+    "ratio_mean": "Mean ratio of new to old probabilities; 1 is no change.",
+    "sampler_mismatch": "Mean of exp |log-prob in training less log-prob in sampling|; 1 is agreement.",
+    "approx_kl": "Approximate KL of the old to the new policy in one iteration, nats per token.",
+    "clip_fraction": "Share of decisions whose clipped loss was the larger.",
+    "explained_variance": "Share of the returns' variance that the values explain; below 0 is worse than none.",
+    "tied_share": "Share of groups whose completions all have one score.",
+    "truncated_share": "Share of completions that ran into the length limit.",
+    "seq_rep_4": "Share of 4-grams that a completion says again.",
+    "distinct_2": "Distinct bigrams over all bigrams of an iteration.",
+    "phrase_growth": "Growth of the share of completions that hold one phrase.",
+    "paid_phrase_growth": "The same, of phrases that go with a higher score.",
+    "reward_outlier_share": "Share of completions unlike those of the start in the reward model's last layer.",
+    "reward_spread_share": "Share of completions on which an ensemble disagrees.",
+}
+"""What has a curve only where a monitor spoke of it."""
+_SHOWN_ON = {"rollout_entropy": "entropy", "kl_per_token": "kl_per_sequence", "kl_estimate": "kl_per_sequence"}
+"""Metrics whose alerts stand on the curve of another that tells the same."""
+
+
 def run_curves(run: RunFigures) -> tuple[Chart, ...]:
-    """Return one chart per metric that the rows hold: score, KL, entropy, length."""
-    return tuple(_chart(run, curve) for curve in _CURVES if any(curve.metric in row for row in run.rows))
+    """Return one chart per metric that the rows hold: score, gold, KL, entropy, length, and what monitors spoke of."""
+    spoken = {alert.metric for alert in run.alerts}
+    watched = [_watched(metric, note) for metric, note in _WATCHED.items() if metric in spoken]
+    curves = (_CURVES[0], _GOLD, *_CURVES[1:], *watched)
+    return tuple(_chart(run, curve) for curve in curves if any(curve.metric in row for row in run.rows))
+
+
+def _watched(metric: str, note: str) -> _Curve:
+    return _Curve(metric, svg.KL, lambda run: findings.watched_title(run, metric), note, from_zero=False)
 
 
 def _chart(run: RunFigures, curve: _Curve) -> Chart:
     title = curve.title(run)
-    alerts = tuple(alert for alert in run.alerts if alert.metric == curve.metric)
+    alerts = tuple(alert for alert in run.alerts if _SHOWN_ON.get(alert.metric, alert.metric) == curve.metric)
     name = "run-" + curve.metric.replace("_", "-")
     picture = svg.draw(name, title, (NARROW, _HEIGHT), lambda figure: _paint_curve(figure, run, curve, alerts))
     note = curve.note
     if alerts:
-        note += f" Triangles: {'; '.join(f'iteration {each.iteration}: {each.message}' for each in alerts)}."
+        told = "; ".join(f"iteration {each.iteration}: {visible(each.message)}" for each in alerts)
+        note += f" Triangles: {told}."
     return Chart(title, picture, note)
 
 
@@ -127,56 +160,24 @@ def _end_label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     )
 
 
-@dataclass(frozen=True)
-class PeakFit:
-    """Score as a function of d = sqrt(KL): offset + d (alpha - beta log d)."""
-
-    offset: float
-    alpha: float
-    beta: float
-
-    def score(self, kl: np.ndarray) -> np.ndarray:
-        """Return the fitted score at these KLs (nats, > 0)."""
-        d = np.sqrt(kl)
-        return np.asarray(self.offset + d * (self.alpha - self.beta * np.log(d)))
-
-    @property
-    def peak(self) -> float | None:
-        """Return the KL of the maximum, nats: exp(2 (alpha / beta - 1)); None where the fit only rises."""
-        exponent = 2 * (self.alpha / self.beta - 1) if self.beta > 0 else np.inf
-        return float(np.exp(exponent)) if exponent < np.log(np.finfo(float).max) else None
-
-
-def fit_peak(kl: np.ndarray, score: np.ndarray) -> PeakFit | None:
-    """Return the least-squares fit of score to KL; None with fewer than 6 usable points.
-
-        score = offset + d (alpha - beta log d),   d = sqrt(KL)
-
-    Source: Gao, Schulman, Hilton 2022, arXiv:2210.10760, the form for reinforcement learning; the offset is ours, since scores
-    are not 0 at the reference.
-    """
-    usable = (kl > _NEAREST_KL) & np.isfinite(score)
-    if usable.sum() < _MIN_POINTS_FOR_FIT:
-        return None
-    d = np.sqrt(kl[usable])
-    columns = np.stack([np.ones_like(d), d, -d * np.log(d)], axis=1)
-    offset, alpha, beta = np.linalg.lstsq(columns, score[usable], rcond=None)[0]
-    return PeakFit(float(offset), float(alpha), float(beta))
-
-
 def score_against_kl(run: RunFigures) -> Chart | None:
-    """Return score against KL, one dot per iteration, with the fitted curve and its peak; None without both metrics."""
-    rows = [row for row in run.rows if "kl_per_sequence" in row and "score_mean" in row]
+    """Return the score against KL, one dot per iteration, with the fitted curve and its peak; None without both metrics.
+
+    Where gold was measured it is gold's score, since only gold shows that the policy goes too far.
+    """
+    what = "gold_mean" if any("gold_mean" in row for row in run.rows) else "score_mean"
+    rows = [row for row in run.rows if "kl_per_sequence" in row and what in row]
     kl = np.array([row["kl_per_sequence"] for row in rows])
-    score = np.array([row["score_mean"] for row in rows])
+    score = np.array([row[what] for row in rows])
     fit = fit_peak(kl, score) if len(rows) > 1 else None
     if fit is None:
         return None
-    peak = fit.peak if fit.peak is not None and _NEAREST_KL < fit.peak <= kl.max() else None
-    title = findings.peak_title(peak, float(kl.max()))
+    peak = fit.peak if fit.peak is not None and NEAREST_KL < fit.peak <= kl.max() else None
+    title = findings.peak_title(peak, float(kl.max()), gold=what == "gold_mean")
     picture = svg.draw("score-kl", title, (NARROW, 230), lambda figure: _paint_frontier(figure, kl, score, fit, peak))
+    dots = "measurement of gold" if what == "gold_mean" else "iteration"
     note = (
-        "One dot per iteration, later ones darker. The line is the fit score = a + d (b \N{MINUS SIGN} c log d) with d the root "
+        f"One dot per {dots}, later ones darker. The line is the fit score = a + d (b \N{MINUS SIGN} c log d) with d the root "
         "of KL (Gao and others 2022): past its peak the policy pleases the reward model more than people."
     )
     return Chart(title, picture, note)
@@ -187,7 +188,7 @@ def _paint_frontier(figure: Figure, kl: np.ndarray, score: np.ndarray, fit: Peak
     shades = np.linspace(0.4, 1, len(kl))
     for x, y, alpha in zip(kl, score, shades, strict=True):
         axes.plot([x], [y], "o", color=svg.REWARD, alpha=alpha, markersize=4, markeredgewidth=0)
-    grid = np.linspace(max(_NEAREST_KL, kl[kl > 0].min()), kl.max(), 120)
+    grid = np.linspace(max(NEAREST_KL, kl[kl > 0].min()), kl.max(), 120)
     axes.plot(grid, fit.score(grid), color=svg.KL, linewidth=1.3)
     if peak is not None:
         top = float(fit.score(np.array([peak]))[0])

@@ -160,11 +160,31 @@ def ends(rows: Sequence[Mapping[str, float]], name: str) -> tuple[float, float]:
     return values[0], values[-1]
 
 
-def peak_title(peak: float | None, furthest: float) -> str:
+def gold_title(run: RunFigures) -> str:
+    """Return the finding of the curve of gold: where it was highest, and whether it has fallen since."""
+    rows = [row for row in run.rows if "gold_mean" in row]
+    best = max(rows, key=lambda row: row["gold_mean"])
+    if best is rows[-1]:
+        return f"Gold rose from {number(rows[0]['gold_mean'])} to {number(best['gold_mean'])}"
+    height = f"Gold was highest in iteration {number(best['iteration'])}, at {number(best['gold_mean'])}"
+    return f"{height}, and ended at {number(rows[-1]['gold_mean'])}"
+
+
+def watched_title(run: RunFigures, metric: str) -> str:
+    """Return the finding of the curve of a metric that a monitor spoke of."""
+    first, last = ends(run.rows, metric)
+    name = sentence(label(metric))
+    return (
+        f"{name} stayed at {number(first)}" if first == last else f"{name} went from {number(first)} to {number(last)}"
+    )
+
+
+def peak_title(peak: float | None, furthest: float, *, gold: bool = False) -> str:
     """Return the finding of score against KL. `peak` is the KL of the fitted maximum, None where there is none in sight."""
+    what = "gold" if gold else "score"
     if peak is None:
-        return f"The fitted score still rises at {number(furthest)} nats: no peak yet"
-    return f"The fitted score peaks near {number(peak)} nats of KL"
+        return f"The fitted {what} still rises at {number(furthest)} nats: no peak yet"
+    return f"The fitted {what} peaks near {number(peak)} nats of KL"
 
 
 def reward_title(reward: RewardFigures) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from heedful.rendering.content import (
     Alert,
+    BadCompletion,
     CalibrationBin,
     Estimate,
     GroupShare,
@@ -123,9 +124,30 @@ def run_figures(rows: Sequence[Raw], facts: Raw) -> RunFigures | None:
 def _alerts(raw: object) -> list[Alert]:
     rows = raw if isinstance(raw, list) else []
     return [
-        Alert(int(iteration), str(row.get("metric", "")), str(row.get("message", "")))
+        Alert(
+            int(iteration),
+            str(row.get("metric", "")),
+            str(row.get("message", "")),
+            monitor=str(row.get("monitor", "")),
+            action=str(row.get("action", "warn")),
+            value=number_of(row.get("value")),
+            threshold=number_of(row.get("threshold")),
+            worst=tuple(_bad_completions(row.get("worst"))),
+        )
         for row in rows
         if isinstance(row, Mapping) and (iteration := number_of(row.get("iteration"))) is not None
+    ]
+
+
+def _bad_completions(raw: object) -> list[BadCompletion]:
+    rows = [row for row in raw if isinstance(row, Mapping)] if isinstance(raw, list) else []
+    return [
+        BadCompletion(
+            prompt=prompt_text(row.get("prompt", "")),
+            text=str(row.get("completion", "")),
+            scores={str(name): number for name, each in row.items() if (number := number_of(each)) is not None},
+        )
+        for row in rows
     ]
 
 

@@ -38,6 +38,7 @@ def render_report(content: ReportContent) -> str:
         outcomes=tables.outcomes(content.outcomes) if content.outcomes else None,
         curves=(*curves.run_curves(run), *part_curves(run)) if run and run.rows else (),
         frontier=curves.score_against_kl(run) if run else None,
+        alerts=tables.alerts(run) if run and run.alerts else None,
         iterations=tables.iterations(run) if run and run.rows else None,
         reward_words=reward_words.findings(reward) if reward else (),
         reward_groups=reward_words.groups(reward) if reward else None,

@@ -178,6 +178,27 @@ def iterations(run: RunFigures) -> Table:
     )
 
 
+_DONE = {"warn": "went on", "stop": "stopped", "roll_back": "rolled back"}
+
+
+def alerts(run: RunFigures) -> Table:
+    """Return one row per alert of the monitors."""
+    return Table(
+        "What the monitors saw, in order.",
+        (*_numbers("Iteration"), Cell("Monitor"), *_numbers("Value", "Threshold"), Cell("What"), Cell("The run")),
+        tuple(
+            (
+                *_numbers(str(each.iteration)),
+                Cell(label(each.monitor)),
+                *_numbers(number(each.value), number(each.threshold)),
+                Cell(sentence(visible(each.message))),
+                Cell(_DONE.get(each.action, visible(each.action)), "bad" if each.action != "warn" else "text"),
+            )
+            for each in run.alerts
+        ),
+    )
+
+
 def lineage(ancestors: Sequence[Ancestor]) -> Table:
     """Return one row per artifact that the report was made from."""
     head = (Cell("Role"), Cell("Stage"), Cell("Version"), Cell("Digest"), Cell("Made from"))

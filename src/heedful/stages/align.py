@@ -9,14 +9,16 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from heedful.records.artifacts import Artifact, Workspace
+from heedful.stages.monitoring import MonitorsGroup, check_gold, gold_digest
 from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, scoring_digests
 from heedful.stages.spec import Beta, InputSpec, StageConfig
 
-VERSION = 1
+VERSION = 2
 INPUTS = {
     "policy": InputSpec(stages=("sft", "align")),
     "prompts": InputSpec(stages=("data",)),
     **MODEL_INPUTS,
+    "gold": InputSpec(stages=("reward",), required=False),
 }
 
 
@@ -145,6 +147,9 @@ class StopGroup(StageConfig):
     """Stop when the mean score of an iteration reaches this."""
     kl_budget: float | None = Field(default=None, gt=0)
     """Stop when the exact KL per sequence, in nats, goes beyond this."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights `model/` holds at the end: the last, or those with the highest gold reward (without gold: with the highest
+    score while all monitors were quiet)."""
 
 
 class Config(StageConfig):
@@ -159,8 +164,15 @@ class Config(StageConfig):
     kl: KLGroup = KLGroup()
     reward: RewardGroup = RewardGroup()
     stop: StopGroup = StopGroup()
+    monitors: MonitorsGroup = MonitorsGroup()
     checkpoint_every: int = Field(default=5, ge=1)
     """Iterations between two saves of the whole state."""
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.stop.keep == "best" and not self.monitors.enabled:
+            raise ValueError("stop.keep = 'best' needs monitors.enabled = true: they find the best checkpoint")
+        return self
 
     @model_validator(mode="after")
     def _slow_enough(self) -> Self:
@@ -173,17 +185,19 @@ class Config(StageConfig):
 
 
 def check(config: Config, roles: Collection[str]) -> None:
-    """Raise ConfigError unless exactly one scorer is given."""
+    """Raise ConfigError unless exactly one scorer is given, and at most one gold scorer."""
     check_scoring(config.reward, roles, required=True)
+    check_gold(config.monitors, roles)
 
 
 def external(config: Config, base: Path) -> dict[str, str]:
     """Return the digests of the scorer functions' files, where there are any."""
-    return scoring_digests(config.reward, base)
+    return {**scoring_digests(config.reward, base), **gold_digest(config.monitors, base)}
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
-    """Train; write `model/`, `value_head.safetensors` and one row of `metrics.jsonl` per iteration."""
+    """Train; write `model/`, `value_head.safetensors` and one row of `metrics.jsonl` per iteration. Where a monitor spoke there is
+    `alerts.jsonl`; where one ended the run, or gold watched it, `best/` holds the best checkpoint beside the last."""
     from heedful.engines.aligning import align
 
     return align(config, inputs, out, seed=seed)

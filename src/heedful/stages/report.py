@@ -142,6 +142,8 @@ def _training(artifact: Artifact | None) -> tuple[list[Mapping[str, Any]], Mappi
     if artifact is None:
         return [], {}
     facts = artifact.facts | {"weights": weights_of(artifact.manifest["config"])}
+    if (artifact.path / "alerts.jsonl").is_file():
+        facts["alerts"] = [row for _, row in iter_rows(artifact.file("alerts.jsonl"))]
     return [row for _, row in iter_rows(artifact.file("metrics.jsonl"))], facts
 
 

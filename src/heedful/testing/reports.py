@@ -9,6 +9,7 @@ import numpy as np
 from heedful.rendering.content import (
     Alert,
     Ancestor,
+    BadCompletion,
     CalibrationBin,
     Estimate,
     Example,
@@ -45,10 +46,38 @@ def made_up_report(seed: int = 7) -> ReportContent:
         kl_per_sequence=Estimate(5.6, 5.4, 5.8),
         kl_per_token=Estimate(0.31),
         examples=_examples(),
-        run=RunFigures(_rows(rng), 8.0, 1.5, (Alert(22, "entropy", "entropy fell 12 % in five iterations"),)),
+        run=RunFigures(_rows(rng), 8.0, 1.5, _alerts()),
         reward=_reward(),
         labels=_labels(),
         lineage=_lineage(),
+    )
+
+
+def _alerts() -> tuple[Alert, ...]:
+    worst = BadCompletion(
+        "My tap drips all night.", "It is a washer, a washer, a washer.", {"score": 1.9, "surprise": 0.2}
+    )
+    return (
+        Alert(
+            22,
+            "rollout_entropy",
+            "entropy is 0.29 of its start (below 0.3)",
+            monitor="entropy_low",
+            value=0.29,
+            threshold=0.3,
+            worst=(worst,) * 3,
+        ),
+        Alert(31, "distinct_2", "distinct bigrams are 0.48 of their start (below 0.5)", "diversity", "warn", 0.48, 0.5),
+        Alert(
+            39,
+            "kl_per_sequence",
+            "the policy is at 1.02 of the distance at which gold is expected to peak (above 1)",
+            monitor="past_peak",
+            action="roll_back",
+            value=1.02,
+            threshold=1.0,
+            worst=(worst,),
+        ),
     )
 
 
@@ -113,8 +142,13 @@ def _rows(rng: np.random.Generator) -> tuple[dict[str, float], ...]:
         "length_mean": 18 + t + 0.3 * noise[3],
         "clip_fraction": np.full(_NUM_ITERATIONS, 0.12),
         "explained_variance": 0.3 + 0.4 * t,
+        "distinct_2": 0.4 - 0.21 * t,
     }
-    return tuple({name: float(values[i]) for name, values in columns.items()} for i in range(_NUM_ITERATIONS))
+    gold = 0.4 + np.sqrt(kl) * (1.1 - 0.62 * np.log(np.maximum(kl, 1e-9)) / 2) + 0.04 * noise[1]
+    return tuple(
+        {name: float(values[i]) for name, values in columns.items()} | ({} if i % 2 else {"gold_mean": float(gold[i])})
+        for i in range(_NUM_ITERATIONS)
+    )
 
 
 def _examples() -> tuple[ExampleGroup, ...]:

@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from heedful.engines import generation
-from heedful.engines.generation import Sampled, _decoder, draw, sample
+from heedful.engines.generation import Sampled, _decoder, draw, draw_with_logprobs, sample
 from heedful.errors import ShapeError
 from heedful.models.policy import LanguagePolicy
 from heedful.models.trunks import PromptTokens
+from heedful.numerics.logprobs import head_logprobs
 from heedful.testing.policies import byte_causal, byte_policy
 from tests.families import ALL, CAUSAL, VOCAB, bart, llama, some_decisions, some_prompts
 from tests.tolerances import FP32_SUM
@@ -117,6 +118,27 @@ def test_draw_at_a_temperature() -> None:
     logits = torch.tensor([[1.0, 2.0]]).log().expand(2, -1)
     uniforms = torch.tensor([0.199, 0.201], dtype=torch.float64)
     assert draw(logits, uniforms, 0.5).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("vocabulary", [4, 400])
+def test_a_draw_comes_with_its_log_probability(vocabulary: int) -> None:
+    """At temperature 1/2 weights 1 2 3 4 become 1 4 9 16 of 30; the rest of a large vocabulary is impossible."""
+    logits = torch.full((4, vocabulary), -torch.inf)
+    logits[:, :4] = torch.tensor([1.0, 2.0, 3.0, 4.0]).log()
+    uniforms = torch.tensor([0.5, 4.0, 10.0, 20.0], dtype=torch.float64) / 30
+    tokens, logprobs = draw_with_logprobs(logits, uniforms, 0.5)
+    assert tokens.tolist() == [0, 1, 2, 3]
+    assert_close(logprobs, (torch.tensor([1.0, 4.0, 9.0, 16.0]) / 30).log(), atol=FP32_SUM, rtol=0)
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_the_samplers_log_probs_are_those_of_a_whole_forward(family: str) -> None:
+    policy = policy_of(ALL[family](), temperature=0.7)
+    drawn = sample(policy, PROMPTS, SEEDS, max_new_tokens=6, batch_rows=4)
+    states = policy.trunk.states(PROMPTS, drawn.actions, drawn.mask)
+    whole, _ = head_logprobs(states.inputs, states.head, drawn.actions[drawn.mask], temperature=0.7)
+    assert_close(drawn.logprobs[drawn.mask], whole.detach(), atol=LOGITS, rtol=0)
+    assert drawn.logprobs[~drawn.mask].abs().sum() == 0
 
 
 @pytest.mark.parametrize("family", ALL)

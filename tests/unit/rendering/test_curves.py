@@ -1,42 +1,16 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 from heedful.rendering import curves
 from heedful.rendering.content import RunFigures
 
-FIT = 1e-8
 OFFSET, ALPHA, BETA = -0.2, 1.5, 0.8
 
 
 def planted(kl):
     d = np.sqrt(kl)
     return OFFSET + d * (ALPHA - BETA * np.log(d))
-
-
-def test_the_fit_finds_planted_coefficients():
-    kl = np.linspace(0.1, 20, 30)
-    fit = curves.fit_peak(kl, planted(kl))
-    assert (fit.offset, fit.alpha, fit.beta) == pytest.approx((OFFSET, ALPHA, BETA), abs=FIT)
-
-
-def test_the_peak_is_where_the_curve_is_highest():
-    fit = curves.PeakFit(OFFSET, ALPHA, BETA)
-    grid = np.linspace(0.01, 30, 300_000)
-    spacing = grid[1] - grid[0]
-    assert fit.peak == pytest.approx(grid[planted(grid).argmax()], abs=spacing)
-
-
-def test_a_curve_that_only_rises_has_no_peak():
-    assert curves.PeakFit(0.0, 1.0, -0.1).peak is None
-    assert curves.PeakFit(0.0, 1.0, 0.0).peak is None
-
-
-def test_few_points_or_no_distance_give_no_fit():
-    kl = np.linspace(0.1, 2, 5)
-    assert curves.fit_peak(kl, planted(kl)) is None
-    assert curves.fit_peak(np.zeros(50), np.ones(50)) is None
 
 
 def run(kl, score):

@@ -1,0 +1,192 @@
+"""make bench-monitors: do the monitors find planted failures, leave healthy runs alone, and know where gold peaks?
+
+    python benchmarks/monitors/run.py [--only failures fresh healthy curve cost] [--tuning]
+
+Thresholds were fixed on the seeds 0 to 9 (`--tuning`: the same runs there, which write no results). The measurement is on the seeds
+100 to 109, and on variants of each failure that were not used for tuning (`fresh`). Each finished run stays in `rows/`, and the
+benchmark goes on from there. All texts are those of a generated world.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from benchmarks.monitors.cost import cost_share  # noqa: E402
+from benchmarks.monitors.curve import KEPT, curve  # noqa: E402
+from benchmarks.monitors.failures import FAILURES, HEALTHY, Failure, Variant  # noqa: E402
+from benchmarks.monitors.judging import counted, judged  # noqa: E402
+from benchmarks.monitors.trial import run_trial  # noqa: E402
+from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+
+from heedful.numerics.statistics import wilson_interval  # noqa: E402
+from heedful.records.files import write_json  # noqa: E402
+
+MEASURED, TUNED = range(100, 110), range(10)
+COMMAND = "make bench-monitors"
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    """Run what is asked for, part by part; each part's rows are written as soon as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--tuning", action="store_true", help="the seeds 0 to 9; writes no results")
+    parser.add_argument("--seeds", type=int, default=10, help="how many of them, with --tuning")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = TUNED[: args.seeds] if args.tuning else MEASURED
+    for name in args.only:
+        found = PARTS[name](seeds)
+        if not args.tuning:
+            write_part(HERE / "results.json", name, found)
+        for one in found:
+            print(
+                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
+                flush=True,
+            )
+
+
+def failures(seeds: range) -> Rows:
+    """The planted failures as they were tuned on."""
+    return _found("planted failures", "tuned", seeds)
+
+
+def fresh(seeds: range) -> Rows:
+    """Variants of them that were not."""
+    return _found("fresh variants", "fresh", seeds)
+
+
+def _found(title: str, kind: str, seeds: range) -> Rows:
+    runs = {name: [_planted(name, kind, seed) for seed in seeds] for name in FAILURES}
+    every = [run for found in runs.values() for run in found]
+    right = [run for run in every if run["right"]]
+    delays = [run["delay"] for run in right]
+    in_time = sum(run["in_time"] for run in right)
+    n = len(every)
+    low, high = wilson_interval(len(right), n)
+    return [
+        row(f"{title}: right alert", len(right), low * n, high * n, "runs", ">= 98", n, COMMAND),
+        row(
+            f"{title}: median delay",
+            float(np.median(delays)) if delays else float("inf"),
+            None,
+            None,
+            "iterations",
+            "<= 5",
+            len(right),
+            COMMAND,
+        ),
+        row(
+            f"{title}: alert before gold fell 10 % below its peak",
+            in_time / n,
+            *wilson_interval(in_time, n),
+            "share of runs",
+            ">= 0.9",
+            n,
+            COMMAND,
+        ),
+        *(
+            row(
+                f"{title}: {name}, right alert",
+                sum(run["right"] for run in found),
+                None,
+                None,
+                "runs",
+                NO_TARGET,
+                len(found),
+                COMMAND,
+            )
+            for name, found in runs.items()
+        ),
+    ]
+
+
+def _planted(name: str, kind: str, seed: int) -> dict[str, Any]:
+    failure: Failure = FAILURES[name]
+    variant: Variant = getattr(failure, kind)
+    return _kept(
+        f"{kind}-{name}", seed, lambda: judged(run_trial(seed, variant, enough=failure.right), failure, variant)
+    )
+
+
+def healthy(seeds: range) -> Rows:
+    """Runs in which nothing is wrong."""
+    runs = [
+        _kept(f"healthy-{name}", seed, lambda variant=variant, seed=seed: counted(run_trial(seed, variant)))
+        for name, variant in HEALTHY.items()
+        for seed in seeds
+    ]
+    stops, warnings = sum(run["stopped"] for run in runs), [run["warnings"] for run in runs]
+    return [
+        row("healthy runs that were ended", stops, None, None, "runs", "<= 1", len(runs), COMMAND),
+        row("most warnings of a healthy run", max(warnings), None, None, "warnings", "<= 2", len(runs), COMMAND),
+        row(
+            "warnings of a healthy run, mean",
+            float(np.mean(warnings)),
+            None,
+            None,
+            "warnings",
+            NO_TARGET,
+            len(runs),
+            COMMAND,
+        ),
+    ]
+
+
+def curves(seeds: range) -> Rows:
+    """Gold against KL, with a proxy of partly flipped labels."""
+    runs = [_kept("curve", seed, lambda seed=seed: curve(seed)) for seed in seeds]
+    n = len(runs)
+    early = sum(run["predicted_early"] for run in runs)
+    kept = sum(run["kept"] is not None and run["kept"] >= KEPT for run in runs)
+    falls = sum(run["falls"] for run in runs)
+    rolled = sum(run["rolled_back"] >= KEPT for run in runs)
+    return [
+        row("curve: gold rises and falls", falls, None, None, "seeds", ">= 8", n, COMMAND),
+        row("curve: peak predicted before 0.7 of its d", early, None, None, "seeds", ">= 8", n, COMMAND),
+        row("curve: stopping there keeps 95 % of gold's gain", kept, None, None, "seeds", ">= 8", n, COMMAND),
+        row("curve: rolling back past the peak keeps 95 % of it", rolled, None, None, "seeds", NO_TARGET, n, COMMAND),
+    ]
+
+
+def cost(seeds: range) -> Rows:
+    """What the monitors add to an iteration."""
+    share = cost_share(seeds[0])
+    return [
+        row("time of the monitors, of an iteration", share, None, None, "share", NO_TARGET, 1, COMMAND),
+    ]
+
+
+def _kept(name: str, seed: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a finished run from `rows/`, or make it and keep it there."""
+    path = HERE / "rows" / f"{name.replace(' ', '-')}-{seed}.json"
+    if not path.is_file():
+        found = make()
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, found)
+        shown = {key: value for key, value in found.items() if key not in ("rows", "alerts")}
+        print(f"{path.stem}: {shown}", flush=True)
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+PARTS: dict[str, Callable[[range], Rows]] = {
+    "failures": failures,
+    "fresh": fresh,
+    "healthy": healthy,
+    "curve": curves,
+    "cost": cost,
+}
+
+if __name__ == "__main__":
+    main()
