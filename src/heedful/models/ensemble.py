@@ -81,6 +81,9 @@ class Ensemble:
         self.variance_weight = variance_weight
         self.scales = list(scales or [Scale()] * len(heads))
         self.scale = scale or Scale()
+        self.keep_members = False
+        self.members: Tensor | None = None
+        """[N, M]: with `keep_members` on, the members' scores of the last texts that were scored; the scores stay the same bits."""
 
     def parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield the named parameters that may be trained, of all members."""
@@ -112,7 +115,10 @@ class Ensemble:
         self, prompts: Sequence[Prompt], completions: Sequence[str], **_columns: Sequence[Any]
     ) -> list[float | None]:
         """Return one number per completion, from all members."""
-        return list(self.scale.apply(self._combined(self.member_scores(prompts, completions))).tolist())
+        members = self.member_scores(prompts, completions)
+        if self.keep_members:
+            self.members = members
+        return list(self.scale.apply(self._combined(members)).tolist())
 
     def probability_unwanted(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
         """Refuse: an ensemble has no classes."""

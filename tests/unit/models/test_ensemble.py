@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from heedful.engines.monitor_columns import EnsembleScorer
 from heedful.errors import DataError, ModelError
 from heedful.models.adapters import add_lora, add_sibling, with_adapter
 from heedful.models.backbones import Backbone, Reading, body_of
@@ -53,6 +54,16 @@ def test_combining_by_hand() -> None:
     assert combined(scores, "worst").tolist() == [1.0, 0.0]
     # Squared distances from the mean 3: 4, 1, 9; their mean is 14/3.
     assert combined(scores, "mean_minus_variance", 0.5).tolist() == pytest.approx([3 - 0.5 * 14 / 3, 0.0])
+
+
+def test_members_are_kept_for_whoever_watches_and_no_score_changes() -> None:
+    watched, plain = ensemble(), ensemble()
+    assert isinstance(watched, EnsembleScorer)
+    watched.keep_members = True
+    assert watched.score(PROMPTS, COMPLETIONS) == plain.score(PROMPTS, COMPLETIONS)
+    assert plain.members is None
+    assert watched.members is not None
+    assert torch.equal(watched.members, plain.member_scores(PROMPTS, COMPLETIONS))
 
 
 @pytest.mark.parametrize("kind", KINDS)
