@@ -29,7 +29,8 @@ def rises_and_falls(prompts, completions, **columns):
 def breaks(prompts, completions, **columns):
     global calls
     calls = globals().get("calls", 0) + 1
-    return [float("nan") if calls > 2 and i == 1 else len(text) for i, text in enumerate(completions)]
+    # The first rollout is scored twice, to see whether order matters; so the third one is the fourth call.
+    return [float("nan") if calls > 3 and i == 1 else len(text) for i, text in enumerate(completions)]
 """
 WITH_GOLD: dict[str, Any] = {"gold": {"function": "gold.py:rises_and_falls", "every": 2, "prompts": 8}}
 LOUD = {"truncation": {"threshold": -1.0, "window": 3}, "phrase": {"threshold": 0.1, "window": 1}}
