@@ -77,11 +77,18 @@ def test_the_base_is_never_written_to(store: Path, given: dict[str, Artifact]) -
 
 CHILD = """
 import sys
+import time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from heedful.records.artifacts import Artifact
 from tests.alignment import aligned
+from heedful.engines import aligning
+roll_out = aligning.AlignmentRun._roll_out
+def slow(run, iteration):
+    time.sleep(0.2)  # so that whoever kills comes in time on a busy machine too
+    return roll_out(run, iteration)
+aligning.AlignmentRun._roll_out = slow
 store, policy, prompts = map(Path, sys.argv[1:4])
 aligned(store, {"policy": Artifact.open(policy), "prompts": Artifact.open(prompts)}, iterations=10, checkpoint_every=3)
 """

@@ -169,12 +169,19 @@ def test_a_reward_that_is_no_number_is_an_alert_and_no_step_is_taken(store: Path
 
 CHILD = """
 import sys
+import time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact
 from tests.unit.engines.test_watching import CHANGES, aligned
+from heedful.engines import aligning
+roll_out = aligning.AlignmentRun._roll_out
+def slow(run, iteration):
+    time.sleep(0.2)  # so that whoever kills comes in time on a busy machine too
+    return roll_out(run, iteration)
+aligning.AlignmentRun._roll_out = slow
 store, policy, prompts = map(Path, sys.argv[1:4])
 aligned(store, {"policy": Artifact.open(policy), "prompts": Artifact.open(prompts)}, **CHANGES)
 """
