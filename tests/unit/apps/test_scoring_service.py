@@ -35,6 +35,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     with Workspace(store, Identity("reward", 1, {}, 0).manifest()) as out:
         backbone = Backbone(byte_causal(3).model, byte_tokenizer(), Reading())
         new_reward_model(backbone, "pairwise", seed=0).save(out.folder("model"))
+        out.write_json("reward.json", {"name": "reward model", "mode": "pairwise"})
         return out.finish()
 
 
@@ -72,7 +73,7 @@ def test_a_run_on_the_service_is_the_run_on_the_model(
     monkeypatch.setenv("OWN_TOKEN", "s3cret")
     store = tmp_path / "store"
     given = inputs(store)
-    reward: dict[str, Any] = {"function": None, "parts": {"rm": {"input": "reward"}}}
+    reward: dict[str, Any] = {"function": None, "unproven": "reward model", "parts": {"rm": {"input": "reward"}}}
     near = rows(aligned(store, given | {"reward": artifact}, iterations=1, reward=reward))
     reward["parts"] = {"rm": {"service": {"url": served, "token": "OWN_TOKEN"}}}
     far = aligned(store, given, iterations=1, reward=reward)

@@ -20,6 +20,7 @@ from heedful.models.reward import RewardModel, load_reward_model
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Preference
 from heedful.stages import reward
+from heedful.stages.scoring import ScoringGroup
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.tiny import save_model, tiny_causal, tiny_encoder, tiny_tokenizer
 from tests.tolerances import FP32, FP32_SUM
@@ -66,7 +67,7 @@ def test_an_ensemble_learns_and_aligns_scorer_loads_it(
     config = reward.Config(ensemble={"members": 3, **group}, lora=lora, backbone=backbone, **FAST)  # type: ignore[arg-type]
     artifact = run_stage(reward, config, inputs, tmp_path)
     assert artifact.metrics["accuracy"]["value"] >= 0.9  # type: ignore[index, call-overload, operator]
-    scorer = scorer_for(artifact, None, tmp_path)
+    scorer = scorer_for(ScoringGroup(), {"reward": artifact}, tmp_path)
     assert isinstance(scorer, Ensemble)
     rows = artifact.records("tune_scores", Preference)
     scores = scorer.score([row.prompt for row in rows], [row.chosen for row in rows])
