@@ -80,7 +80,7 @@ import sys
 import time
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
+torch.set_num_threads(int(sys.argv[4]))  # bits are promised for one number of threads
 from heedful.records.artifacts import Artifact
 from tests.alignment import aligned
 from heedful.engines import aligning
@@ -97,6 +97,7 @@ aligned(store, {"policy": Artifact.open(policy), "prompts": Artifact.open(prompt
 def killed(store: Path, given: dict[str, Artifact], *, after_rows: int, pause: float) -> bool:
     """Run the same alignment in another process and kill it; False where it was done before."""
     arguments = [sys.executable, "-c", CHILD, str(store), *(str(given[role].path) for role in ("policy", "prompts"))]
+    arguments.append(str(torch.get_num_threads()))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

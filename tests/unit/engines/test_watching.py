@@ -172,7 +172,7 @@ import sys
 import time
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
+torch.set_num_threads(int(sys.argv[4]))  # bits are promised for one number of threads
 from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact
 from tests.unit.engines.test_watching import CHANGES, aligned
@@ -190,6 +190,7 @@ CHANGES: dict[str, Any] = {"iterations": 10, "checkpoint_every": 3, "monitors": 
 
 def killed(store: Path, given: dict[str, Artifact], *, after_rows: int) -> None:
     arguments = [sys.executable, "-c", CHILD, str(store), *(str(given[role].path) for role in ("policy", "prompts"))]
+    arguments.append(str(torch.get_num_threads()))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     logs = store.glob
