@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from torch import nn
 
 from heedful.errors import ModelError
 from heedful.models.weights import one_line
+
+# Where bitsandbytes is installed, peft imports it, and it says at once that it found no kernels that nobody asked for.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 POLICY = "policy"
 REFERENCE = "reference"
