@@ -93,6 +93,24 @@ def write_part(path: Path, part: str, rows: Sequence[dict[str, Any]]) -> None:
     write(path, [one for one in known if one["part"] != part] + [{"part": part, **one} for one in rows])
 
 
+def publish(path: Path, part: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write one part as `write_part` does, and print its rows."""
+    write_part(path, part, rows)
+    tell(rows)
+
+
+def tell(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows in words."""
+    for one in rows:
+        print(line(one), flush=True)
+
+
+def line(one: dict[str, Any]) -> str:
+    """Return one row in words."""
+    interval = "" if one["low"] is None else f" [{one['low']:.4g}, {one['high']:.4g}]"
+    return f"{one['name']}: {one['value']:.4g}{interval} {one['unit']} (target {one['target']}, met: {one['met']})"
+
+
 def machine() -> str:
     """Return what the figures were measured on, in words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.constitution import refusals, speed  # noqa: E402
-from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 
 COMMAND = "make bench-constitution ARGS='--only {}'"
 SHARED = HERE.parents[2] / "shared"
@@ -36,12 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
-        write_part(HERE / "results.json", name, found)
-        for one in found:
-            print(
-                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
-                flush=True,
-            )
+        publish(HERE / "results.json", name, found)
 
 
 def fast(args: argparse.Namespace) -> Rows:

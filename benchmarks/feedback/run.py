@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.feedback import cohort as cohorts  # noqa: E402
 from benchmarks.feedback import exactness, power, real, site_parts  # noqa: E402
 from benchmarks.feedback.sites import DATABASES  # noqa: E402
-from benchmarks.results import NO_TARGET, row, write, write_part  # noqa: E402
+from benchmarks.results import NO_TARGET, publish, row, write  # noqa: E402
 
 ROWS = HERE / "rows"
 COMMAND = "make bench-feedback ARGS='--only {}'"
@@ -41,15 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
-        write_part(HERE / "results.json", name, found)
-        for one in found:
-            print(line(one), flush=True)
-
-
-def line(one: dict[str, Any]) -> str:
-    """Return one row in words."""
-    interval = "" if one["low"] is None else f" [{one['low']:.4g}, {one['high']:.4g}]"
-    return f"{one['name']}: {one['value']:.4g}{interval} {one['unit']} (target {one['target']}, met: {one['met']})"
+        publish(HERE / "results.json", name, found)
 
 
 def flags(args: argparse.Namespace) -> Rows:

@@ -27,7 +27,7 @@ from benchmarks.monitors.curve import KEPT, curve  # noqa: E402
 from benchmarks.monitors.failures import FAILURES, HEALTHY, Failure, Variant  # noqa: E402
 from benchmarks.monitors.judging import counted, judged  # noqa: E402
 from benchmarks.monitors.trial import run_trial  # noqa: E402
-from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+from benchmarks.results import NO_TARGET, row, tell, write_part  # noqa: E402
 
 from heedful.numerics.statistics import wilson_interval  # noqa: E402
 from heedful.records.files import write_json  # noqa: E402
@@ -50,11 +50,7 @@ def main() -> None:
         found = PARTS[name](seeds)
         if not args.tuning:
             write_part(HERE / "results.json", name, found)
-        for one in found:
-            print(
-                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
-                flush=True,
-            )
+        tell(found)
 
 
 def failures(seeds: range) -> Rows:

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.quickstart import kill  # noqa: E402
-from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 
 WORK = HERE / "work"
 SEEDS = range(10)
@@ -38,12 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name]()
-        write_part(HERE / "results.json", name, found)
-        for one in found:
-            print(
-                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
-                flush=True,
-            )
+        publish(HERE / "results.json", name, found)
 
 
 def first_run() -> Rows:

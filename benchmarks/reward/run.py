@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 from benchmarks.reward import sources  # noqa: E402
 from benchmarks.reward.intervals import auc, bootstrap, calibration, mean, right  # noqa: E402
 from benchmarks.reward.unit import EPOCHS, LR, MAX_TOKENS, PAIRS, prompt_of, split  # noqa: E402
@@ -222,12 +222,7 @@ def main() -> None:
     units = Units(args.trial)
     for name in args.only:
         found = PARTS[name](units)
-        write_part((HERE if args.trial is None else WORK / "trial") / "results.json", name, found)
-        for one in found:
-            print(
-                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
-                flush=True,
-            )
+        publish((HERE if args.trial is None else WORK / "trial") / "results.json", name, found)
 
 
 if __name__ == "__main__":

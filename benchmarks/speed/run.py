@@ -21,7 +21,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.results import NO_TARGET, row, write_part  # noqa: E402
+from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 from benchmarks.speed import ceilings, growth  # noqa: E402
 from benchmarks.speed.duel import TURNS, WANTED, Record, Side, duel, ratio_of_medians, values  # noqa: E402
 from benchmarks.speed.environment import rival_python  # noqa: E402
@@ -45,12 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
-        write_part(HERE / "results.json", name, found)
-        for one in found:
-            print(
-                f"{one['name']}: {one['value']:.4g} {one['unit']} (target {one['target']}, met: {one['met']})",
-                flush=True,
-            )
+        publish(HERE / "results.json", name, found)
 
 
 def models(size: str) -> Path:

@@ -3,7 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
-from benchmarks.results import met, row, write, write_part
+from benchmarks.results import met, publish, row, write, write_part
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,16 @@ def test_a_part_that_is_measured_again_replaces_its_own_rows_only(tmp_path: Path
     assert [(found["part"], found["name"]) for found in json.loads(path.read_text())] == [
         ("second", "one"),
         ("first", "newer"),
+    ]
+
+
+def test_what_is_published_is_written_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.json"
+    bare = row("time", 153.2, None, None, "s", "<= 300", 1, "make bench-x")
+    sure = row("losses", 0.0123456, 0.0, 0.02, "share", "", 1000, "make bench-x")
+    publish(path, "first", [bare, sure])
+    assert json.loads(path.read_text()) == [{"part": "first", **bare}, {"part": "first", **sure}]
+    assert capsys.readouterr().out.splitlines() == [
+        "time: 153.2 s (target <= 300, met: True)",
+        "losses: 0.01235 [0, 0.02] share (target , met: None)",
     ]
