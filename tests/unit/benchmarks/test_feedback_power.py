@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.feedback import cohort, exactness, panels, power, real
-from benchmarks.feedback.run import line
+from benchmarks.results import line
 
 from heedful.numerics.reliability import find_unreliable
 

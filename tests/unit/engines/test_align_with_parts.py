@@ -13,6 +13,7 @@ from heedful.errors import ConfigError, DataError, HealthError, HeedError
 from heedful.models import remote
 from heedful.records.artifacts import Artifact
 from tests.alignment import aligned, inputs, rows
+from tests.interruptions import interrupted
 from tests.services import letters, scores, scoring, send, shuffled
 
 BRIEF = {"length": {"unit": "characters", "max_length": 2}, "weight": 0.25}
@@ -74,17 +75,8 @@ def test_what_arrived_is_in_the_manifest_and_a_kill_changes_nothing(
         whole = aligned(store, given, **changes)
         cut = tmp_path / "cut" / "store"
         again = inputs(cut)
-        roll_out = aligning.AlignmentRun._roll_out
-
-        def failing(run: aligning.AlignmentRun, iteration: int) -> Any:
-            if iteration == 5:
-                raise KeyboardInterrupt
-            return roll_out(run, iteration)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(aligning.AlignmentRun, "_roll_out", failing)
-            with pytest.raises(KeyboardInterrupt):
-                aligned(cut, again, **changes)
+        with interrupted(monkeypatch, before=5):
+            aligned(cut, again, **changes)
         finished = aligned(cut, again, **changes)
     assert finished.manifest["files"] == whole.manifest["files"]
     assert finished.facts["arrived"] == whole.facts["arrived"]

@@ -1,12 +1,7 @@
 import dataclasses
 import json
 import math
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +21,7 @@ from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
 from heedful.testing.tiny import save_model
 from tests.alignment import aligned, inputs, rows, settings
+from tests.interruptions import killed
 from tests.tolerances import BF16, FP32_SUM
 
 
@@ -75,56 +71,18 @@ def test_the_base_is_never_written_to(store: Path, given: dict[str, Artifact]) -
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-CHILD = """
-import sys
-import time
-from pathlib import Path
-import torch
-torch.set_num_threads(int(sys.argv[4]))  # bits are promised for one number of threads
-from heedful.records.artifacts import Artifact
-from tests.alignment import aligned
-from heedful.engines import aligning
-roll_out = aligning.AlignmentRun._roll_out
-def slow(run, iteration):
-    time.sleep(0.2)  # so that whoever kills comes in time on a busy machine too
-    return roll_out(run, iteration)
-aligning.AlignmentRun._roll_out = slow
-store, policy, prompts = map(Path, sys.argv[1:4])
-aligned(store, {"policy": Artifact.open(policy), "prompts": Artifact.open(prompts)}, iterations=10, checkpoint_every=3)
-"""
-
-
-def killed(store: Path, given: dict[str, Artifact], *, after_rows: int, pause: float) -> bool:
-    """Run the same alignment in another process and kill it; False where it was done before."""
-    arguments = [sys.executable, "-c", CHILD, str(store), *(str(given[role].path) for role in ("policy", "prompts"))]
-    arguments.append(str(torch.get_num_threads()))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while child.poll() is None and _logged(store) < after_rows:
-            time.sleep(0.005)
-        time.sleep(pause)
-    finally:
-        child.send_signal(signal.SIGKILL)
-    return child.wait() == -signal.SIGKILL
-
-
-def _logged(store: Path) -> int:
-    logs = list(store.glob("*.work/metrics.jsonl"))
-    return len(logs[0].read_bytes().splitlines()) if logs else 0
-
-
 def test_killed_with_9_twice_and_started_again_gives_the_same_bits(
     store: Path, given: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    whole = aligned(store, given, iterations=10, checkpoint_every=3)
+    changes: dict[str, Any] = {"iterations": 10, "checkpoint_every": 3}
+    whole = aligned(store, given, **changes)
     cut = tmp_path / "cut" / "store"
     again = inputs(cut)
     moments = random.Random(5)
     for after_rows in (2, 6):
-        assert killed(cut, again, after_rows=after_rows, pause=moments.uniform(0, 0.05))
+        assert killed(cut, again, changes, after_rows=after_rows, pause=moments.uniform(0, 0.05))
         assert list(cut.glob("*.work"))
-    finished = aligned(cut, again, iterations=10, checkpoint_every=3)
+    finished = aligned(cut, again, **changes)
     assert finished.manifest["files"] == whole.manifest["files"]
     assert finished.metrics == whole.metrics
 

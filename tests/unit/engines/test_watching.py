@@ -1,11 +1,6 @@
 """Monitors in a whole run: what an alert leaves behind, rolling back, and kills."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from heedful.engines import aligning, watching
+from heedful.engines import watching
 from heedful.engines.alerts import ALERTS
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.models.opening import open_generator
@@ -21,6 +16,7 @@ from heedful.records.artifacts import Artifact
 from heedful.records.types import Prompt
 from heedful.stages import align
 from tests.alignment import SCORERS, aligned, inputs, rows, settings
+from tests.interruptions import interrupted, killed
 
 GOLD = """
 def rises_and_falls(prompts, completions, **columns):
@@ -167,40 +163,7 @@ def test_a_reward_that_is_no_number_is_an_alert_and_no_step_is_taken(store: Path
     assert len((work / "metrics.jsonl").read_text().splitlines()) == 2
 
 
-CHILD = """
-import sys
-import time
-from pathlib import Path
-import torch
-torch.set_num_threads(int(sys.argv[4]))  # bits are promised for one number of threads
-from heedful.models.opening import open_generator
-from heedful.records.artifacts import Artifact
-from tests.unit.engines.test_watching import CHANGES, aligned
-from heedful.engines import aligning
-roll_out = aligning.AlignmentRun._roll_out
-def slow(run, iteration):
-    time.sleep(0.2)  # so that whoever kills comes in time on a busy machine too
-    return roll_out(run, iteration)
-aligning.AlignmentRun._roll_out = slow
-store, policy, prompts = map(Path, sys.argv[1:4])
-aligned(store, {"policy": Artifact.open(policy), "prompts": Artifact.open(prompts)}, **CHANGES)
-"""
 CHANGES: dict[str, Any] = {"iterations": 10, "checkpoint_every": 3, "monitors": {**WITH_GOLD, **LOUD}}
-
-
-def killed(store: Path, given: dict[str, Artifact], *, after_rows: int) -> None:
-    arguments = [sys.executable, "-c", CHILD, str(store), *(str(given[role].path) for role in ("policy", "prompts"))]
-    arguments.append(str(torch.get_num_threads()))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    logs = store.glob
-    while (
-        child.poll() is None
-        and sum(len(log.read_bytes().splitlines()) for log in logs("*.work/metrics.jsonl")) < after_rows
-    ):
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
 
 
 def test_killed_with_9_a_watched_run_ends_with_the_same_bits_and_alerts(
@@ -211,7 +174,7 @@ def test_killed_with_9_a_watched_run_ends_with_the_same_bits_and_alerts(
     assert (whole.path / "best").is_dir()
     cut = tmp_path / "cut" / "store"
     again = prepared(cut)
-    killed(cut, again, after_rows=5)
+    assert killed(cut, again, CHANGES, after_rows=5)
     finished = aligned(cut, again, **CHANGES)
     assert finished.manifest["files"] == whole.manifest["files"]
     assert finished.facts == whole.facts
@@ -225,17 +188,8 @@ def test_a_run_that_was_interrupted_counts_on(
     whole = aligned(store, given, **changes)
     cut = tmp_path / "cut" / "store"
     again = prepared(cut)
-    roll_out = aligning.AlignmentRun._roll_out
-
-    def failing(run: aligning.AlignmentRun, iteration: int) -> Any:
-        if iteration == broken_at:
-            raise KeyboardInterrupt
-        return roll_out(run, iteration)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(aligning.AlignmentRun, "_roll_out", failing)
-        with pytest.raises(KeyboardInterrupt):
-            aligned(cut, again, **changes)
+    with interrupted(monkeypatch, before=broken_at):
+        aligned(cut, again, **changes)
     finished = aligned(cut, again, **changes)
     assert finished.manifest["files"] == whole.manifest["files"]
     assert finished.facts == whole.facts
