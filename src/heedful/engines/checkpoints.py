@@ -6,9 +6,7 @@ Nothing is ever pickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from heedful.errors import CheckpointError
+from heedful.records.files import sha256_file, sync
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d+)")
@@ -57,7 +56,7 @@ class Checkpointer:
         if final.exists():
             shutil.rmtree(final)
         beside.rename(final)
-        _sync(self.folder)
+        sync(self.folder)
         if _read(final) is None:
             raise CheckpointError(f"{final}: what was written does not read back; check the disk")
         for old in self._steps()[self.keep :]:
@@ -132,31 +131,18 @@ def _write(folder: Path, tensors: Mapping[str, Tensor], state: State) -> None:
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(plain, str(folder / TENSORS))
     (folder / STATE).write_text(json.dumps(state, sort_keys=True))
-    hashes = {name: _sha256(folder / name) for name in (TENSORS, STATE)}
+    hashes = {name: sha256_file(folder / name) for name in (TENSORS, STATE)}
     (folder / MANIFEST).write_text(json.dumps({"format": 1, "files": hashes}, sort_keys=True))
     for name in (TENSORS, STATE, MANIFEST):
-        _sync(folder / name)
-    _sync(folder)
+        sync(folder / name)
+    sync(folder)
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], State] | None:
     try:
         hashes = json.loads((folder / MANIFEST).read_text())["files"]
-        if any(_sha256(folder / name) != hashes[name] for name in (TENSORS, STATE)):
+        if any(sha256_file(folder / name) != hashes[name] for name in (TENSORS, STATE)):
             return None
         return load_file(str(folder / TENSORS)), json.loads((folder / STATE).read_text())
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

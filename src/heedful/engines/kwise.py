@@ -5,17 +5,18 @@ The rankings are the consensus of each task, single labelers' answers, or a file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from heedful.engines.ensembling import member_draws, sum_over_members
-from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, L, read_pairs
+from heedful.engines.comparison import ComparisonTeacher, Draws
+from heedful.engines.ensembling import sum_over_members
+from heedful.engines.fitting import Unit
+from heedful.engines.heldout_pairs import HeldoutPairs, read_pairs
 from heedful.errors import DataError
 from heedful.feedback.exchange.exports import RULING
 from heedful.models.backbones import Text
@@ -23,9 +24,8 @@ from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import MOST_TIED, all_pairs, pick_best, plackett_luce
 from heedful.numerics.rankings import WeakOrder, ranking_pairs
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Consensus, Preference, Ranking, Record
+from heedful.records.types import Consensus, Preference, Ranking
 
-STAGE = "reward"
 RankingLoss = Literal["plackett_luce", "all_pairs", "pick_best"]
 Ranked = Consensus | Ranking
 FILES: dict[str, tuple[str, type[Consensus] | type[Ranking]]] = {
@@ -50,8 +50,17 @@ class Lesson:
         return Unit(self.name, max(map(len, self.texts)), texts=len(self.texts))
 
 
-class RankingTeacher:
-    """Fits a reward model to rankings and judges it on held-out pairs.
+def ranking_teacher(
+    source: Artifact,
+    heldout: Artifact | None,
+    *,
+    loss: RankingLoss,
+    centering: float,
+    seed: int,
+    resample: bool = False,
+    prompt_type: str = "",
+) -> ComparisonTeacher[Lesson]:
+    """Return what fits a reward model to rankings and judges it on held-out pairs.
 
     Args:
         source: of the rankings: consensus, collect or data.
@@ -65,57 +74,23 @@ class RankingTeacher:
     Raises:
         DataError: no ranking is left, or one cannot be learnt from.
     """
+    pairs = read_pairs(heldout or source, "tune") or _pairs_of_tune(source)
+    rows = _learnable(source, pairs, excluded=_excluded(heldout or source))
+    judges = HeldoutPairs(pairs, taught=_all_pairs(rows), prompt_type=prompt_type, seed=seed)
+    learnt = {"rankings": len(rows), "tasks": len({row.task_id for row in rows})}
+    losses: dict[RankingLoss, Callable[..., Tensor]] = {
+        "plackett_luce": plackett_luce,
+        "all_pairs": partial(all_pairs, centering=centering),
+        "pick_best": pick_best,
+    }
 
-    def __init__(
-        self,
-        source: Artifact,
-        heldout: Artifact | None,
-        *,
-        loss: RankingLoss,
-        centering: float,
-        seed: int,
-        resample: bool = False,
-        prompt_type: str = "",
-    ) -> None:
-        pairs = read_pairs(heldout or source, "tune") or _pairs_of_tune(source)
-        self._train = _learnable(source, pairs, excluded=_excluded(heldout or source))
-        self._heldout = HeldoutPairs(pairs, taught=_all_pairs(self._train), prompt_type=prompt_type, seed=seed)
-        self._resample = resample
-        self._seed = seed
-        losses: dict[RankingLoss, Callable[..., Tensor]] = {
-            "plackett_luce": plackett_luce,
-            "all_pairs": partial(all_pairs, centering=centering),
-            "pick_best": pick_best,
-        }
-        self._loss = losses[loss]
+    def lessons(model: Learner) -> list[Lesson]:
+        return [_lesson(row, model) for row in rows]
 
-    def job(self, model: Learner) -> Fit:
-        """Return what the fitting loop needs."""
-        lessons = [_lesson(row, model) for row in self._train]
-        draws = member_draws(len(model.heads), len(lessons), resample=self._resample, seed=self._seed)
+    def loss_sum(model: Learner, part: Sequence[Lesson], draws: Draws) -> Tensor:
+        return ranking_loss_sum(model, part, losses[loss], draws)
 
-        def loss_sum(part: list[int]) -> Tensor:
-            return ranking_loss_sum(model, [lessons[i] for i in part], self._loss, draws[:, part].tolist())
-
-        units = [lesson.unit for lesson in lessons]
-        return Fit(STAGE, list(model.parameters()), units, loss_sum, lambda: self._heldout.measure(model))
-
-    def finished(self, model: L) -> L:
-        """Nothing is fitted after the weights."""
-        return model
-
-    def settled(self, model: L) -> L:
-        """Return the model with the temperature that makes the held-out votes most likely."""
-        return self._heldout.tempered(model)
-
-    def judge(self, model: Learner) -> dict[str, Any]:
-        """Return the number of rankings and tasks learnt from, and what `HeldoutPairs` measures."""
-        figures: dict[str, Any] = {"rankings": len(self._train), "tasks": len({row.task_id for row in self._train})}
-        return figures | self._heldout.judge(model)
-
-    def scored(self, model: Learner) -> Iterator[Record]:
-        """Yield the held-out pairs with both scores in `meta`."""
-        return self._heldout.scored(model)
+    return ComparisonTeacher(lessons, loss_sum, judges, learnt, resample=resample, seed=seed)
 
 
 def ranking_loss_sum(

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from heedful.engines.ensembling import member_draws, sum_over_members
-from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, L, read_pairs
+from heedful.engines.comparison import ComparisonTeacher, Draws
+from heedful.engines.ensembling import sum_over_members
+from heedful.engines.fitting import Unit
+from heedful.engines.heldout_pairs import HeldoutPairs, read_pairs
 from heedful.engines.pair_report import TIE
 from heedful.models.backbones import Text
 from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import bradley_terry
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Preference, Record
+from heedful.records.types import Preference
 
-STAGE = "reward"
 Weigh = Literal["pairs", "prompts"]
 Targets = Literal["soft", "hard", "margin"]
 
@@ -65,7 +66,7 @@ def aimed(row: Preference, targets: Targets, margin_scale: float) -> Preference:
 
 
 def tasks(rows: Sequence[Preference], model: Learner, *, weigh: Weigh = "pairs") -> list[Task]:
-    """Return the pairs by task, in order of appearance; `weigh` is explained in `PairTeacher`."""
+    """Return the pairs by task, in order of appearance; `weigh` is explained in `pair_teacher`."""
     grouped: dict[str, list[Preference]] = defaultdict(list)
     for row in rows:
         grouped[row.task_id].append(row)
@@ -103,8 +104,18 @@ def pair_loss_sum(
     return sum_over_members(scores, loss, draws or [[1.0] * len(part)] * scores.shape[1])
 
 
-class PairTeacher:
-    """Fits a reward model to `train.preferences` and judges it on `tune.preferences`.
+def pair_teacher(
+    source: Artifact,
+    *,
+    centering: float,
+    seed: int,
+    weigh: Weigh = "pairs",
+    targets: Targets = "soft",
+    margin_scale: float = 1.0,
+    resample: bool = False,
+    prompt_type: str = "",
+) -> ComparisonTeacher[Task]:
+    """Return what fits a reward model to `train.preferences` and judges it on `tune.preferences`.
 
     Args:
         source: has both.
@@ -119,53 +130,15 @@ class PairTeacher:
     Raises:
         DataError: both answers of a pair are the same text.
     """
+    rows = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
+    heldout = HeldoutPairs(read_pairs(source, "tune"), taught=rows, prompt_type=prompt_type, seed=seed)
+    learnt = {"pairs": len(rows), "tasks": len({row.task_id for row in rows})}
 
-    def __init__(
-        self,
-        source: Artifact,
-        *,
-        centering: float,
-        seed: int,
-        weigh: Weigh = "pairs",
-        targets: Targets = "soft",
-        margin_scale: float = 1.0,
-        resample: bool = False,
-        prompt_type: str = "",
-    ) -> None:
-        self._train = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
-        self._heldout = HeldoutPairs(read_pairs(source, "tune"), taught=self._train, prompt_type=prompt_type, seed=seed)
-        self._centering = centering
-        self._resample = resample
-        self._seed = seed
-        self._weigh: Weigh = weigh
+    def loss_sum(model: Learner, part: Sequence[Task], draws: Draws) -> Tensor:
+        return pair_loss_sum(model, part, centering, draws)
 
-    def job(self, model: Learner) -> Fit:
-        """Return what the fitting loop needs."""
-        lessons = tasks(self._train, model, weigh=self._weigh)
-        draws = member_draws(len(model.heads), len(lessons), resample=self._resample, seed=self._seed)
-
-        def loss_sum(part: list[int]) -> Tensor:
-            return pair_loss_sum(model, [lessons[i] for i in part], self._centering, draws[:, part].tolist())
-
-        units = [task.unit for task in lessons]
-        return Fit(STAGE, list(model.parameters()), units, loss_sum, lambda: self._heldout.measure(model))
-
-    def finished(self, model: L) -> L:
-        """Nothing is fitted after the weights."""
-        return model
-
-    def settled(self, model: L) -> L:
-        """Return the model with the temperature that makes the held-out votes most likely."""
-        return self._heldout.tempered(model)
-
-    def judge(self, model: Learner) -> dict[str, Any]:
-        """Return the number of pairs and tasks learnt from, and what `HeldoutPairs` measures."""
-        figures: dict[str, Any] = {"pairs": len(self._train), "tasks": len({row.task_id for row in self._train})}
-        return figures | self._heldout.judge(model)
-
-    def scored(self, model: Learner) -> Iterator[Record]:
-        """Yield the tune pairs with both scores in `meta`."""
-        return self._heldout.scored(model)
+    lessons = partial(tasks, rows, weigh=weigh)
+    return ComparisonTeacher(lessons, loss_sum, heldout, learnt, resample=resample, seed=seed)
 
 
 def _task(name: str, pairs: Sequence[Preference], model: Learner, *, weight: float) -> Task:

@@ -15,8 +15,8 @@ from heedful.engines.classifying import LabeledTeacher
 from heedful.engines.contrasting import ContrastTeacher
 from heedful.engines.ensembling import ensemble_of
 from heedful.engines.fitting import FitSettings, fit
-from heedful.engines.kwise import RankingTeacher
-from heedful.engines.pairwise import PairTeacher
+from heedful.engines.kwise import ranking_teacher
+from heedful.engines.pairwise import pair_teacher
 from heedful.engines.rating import RatingTeacher
 from heedful.errors import ConfigError, ModelError
 from heedful.models.adapters import add_lora
@@ -95,7 +95,7 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
         case "contrast":
             return ContrastTeacher(inputs["demonstrations"], seed=seed)
         case "pairwise":
-            return PairTeacher(
+            return pair_teacher(
                 inputs["preferences"],
                 centering=config.centering,
                 weigh=config.weigh,
@@ -106,7 +106,7 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
                 seed=seed,
             )
         case "kwise":
-            return RankingTeacher(
+            return ranking_teacher(
                 inputs["rankings"],
                 inputs.get("preferences"),
                 loss=config.ranking_loss,

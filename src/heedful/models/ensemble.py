@@ -31,7 +31,7 @@ from torch.nn import Parameter
 from heedful.errors import DataError
 from heedful.models.adapters import load_adapter, merged_mean, save_adapter, save_without_adapters, with_adapter
 from heedful.models.backbones import Backbone, Reading, Text, by_length, load_backbone
-from heedful.models.heads import ScalarHead
+from heedful.models.heads import ScalarHead, trainable_parameters
 from heedful.models.sequence_classifier import Scale
 from heedful.records.types import Prompt
 
@@ -86,13 +86,8 @@ class Ensemble:
         """[N, M]: with `keep_members` on, the members' scores of the last texts that were scored; the scores stay the same bits."""
 
     def parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield the named parameters that may be trained, of all members."""
-        for name, parameter in self.backbone.model.named_parameters():
-            if parameter.requires_grad:
-                yield f"backbone.{name}", parameter
-        for number, head in enumerate(self.heads):
-            for name, parameter in head.named_parameters():
-                yield f"head.{number}.{name}", parameter
+        """Return the named parameters that may be trained, of all members."""
+        return trainable_parameters(self.backbone.model, self.heads)
 
     def raw(self, texts: Sequence[Text]) -> Tensor:
         """Return the members' numbers [B, M] before any scale, fp32, with gradients where they are on."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import Parameter
 
 from heedful.errors import ModelError
 from heedful.models.weights import one_line
@@ -51,3 +53,13 @@ class ScalarHead(nn.Module):
         head = cls(len(state["weight"]), zero=True)
         head.load_state_dict(state)
         return head
+
+
+def trainable_parameters(model: nn.Module, heads: Sequence[ScalarHead]) -> Iterator[tuple[str, Parameter]]:
+    """Yield the named parameters that may be trained: of a backbone those with gradients, of its heads all."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            yield f"backbone.{name}", parameter
+    for number, head in enumerate(heads):
+        for name, parameter in head.named_parameters():
+            yield f"head.{number}.{name}", parameter

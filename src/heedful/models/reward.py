@@ -25,7 +25,7 @@ from heedful.errors import DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, Text, by_length, load_backbone
 from heedful.models.ensemble import MODE as ENSEMBLE
 from heedful.models.ensemble import Ensemble, load_ensemble
-from heedful.models.heads import ScalarHead
+from heedful.models.heads import ScalarHead, trainable_parameters
 from heedful.models.sequence_classifier import Scale, SequenceClassifier, load_sequence_classifier
 from heedful.records.types import Prompt
 
@@ -57,13 +57,8 @@ class RewardModel:
         return "pairwise" if len(self.heads) == 1 else "classifier"
 
     def parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield the named parameters that may be trained."""
-        for name, parameter in self.backbone.model.named_parameters():
-            if parameter.requires_grad:
-                yield f"backbone.{name}", parameter
-        for number, head in enumerate(self.heads):
-            for name, parameter in head.named_parameters():
-                yield f"head.{number}.{name}", parameter
+        """Return the named parameters that may be trained."""
+        return trainable_parameters(self.backbone.model, self.heads)
 
     def raw(self, texts: Sequence[Text]) -> Tensor:
         """Return the heads' numbers [B, 1] or [B, 2] before any scale, fp32, with gradients where they are on."""

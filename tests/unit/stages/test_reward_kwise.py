@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from heedful.engines.kwise import RankingTeacher, ranking_loss_sum
+from heedful.engines.comparison import ComparisonTeacher
+from heedful.engines.kwise import Lesson, ranking_loss_sum, ranking_teacher
 from heedful.engines.pairwise import pair_loss_sum, tasks
 from heedful.errors import ConfigError, DataError
 from heedful.models.backbones import Reading, body_of
@@ -66,12 +67,14 @@ def test_it_learns_from_a_consensus_whose_tune_prompts_are_held_out(
     assert json.loads(artifact.file("reward.json").read_text())["mode"] == "kwise"
 
 
-def teacher(tmp_path: Path, rows: list[Ranking], pairs: list[Preference], excluded: list[str]) -> RankingTeacher:
+def teacher(
+    tmp_path: Path, rows: list[Ranking], pairs: list[Preference], excluded: list[str]
+) -> ComparisonTeacher[Lesson]:
     source = collected(tmp_path / "r", rows)
     with Workspace(tmp_path / "p", Identity("consensus", 1, {}, 0).manifest()) as out:
         out.write("tune.preferences", pairs)
         heldout = out.finish(facts={"excluded": list(excluded)})
-    return RankingTeacher(source, heldout, loss="plackett_luce", centering=0.0, seed=0)
+    return ranking_teacher(source, heldout, loss="plackett_luce", centering=0.0, seed=0)
 
 
 def test_single_rankings_without_held_out_prompts_and_left_out_labelers(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ under its name only once it is whole, checked and on the disk.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from heedful.feedback.store import schema
 from heedful.feedback.store.copies import copy_all, fingerprint, is_empty
 from heedful.feedback.store.database import explained, parse_url, postgresql_engine, sqlite_engine
 from heedful.feedback.store.group_commit import writing_alone
+from heedful.records.files import sync
 
 _HEADER = b"SQLite format 3\x00"
 
@@ -153,7 +153,7 @@ def _into_sqlite(copy: Path, target: Path) -> Restored:
             _close_up(target)
         copy.chmod(0o600)
         copy.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     return Restored(str(target), already_there=False)
 
 
@@ -194,7 +194,7 @@ def _beside(file: Path) -> Iterator[Path]:
         beside = Path(folder) / file.name
         yield beside
         beside.replace(file)
-        _sync(file.parent)
+        sync(file.parent)
 
 
 def _close_up(file: Path) -> None:
@@ -203,15 +203,7 @@ def _close_up(file: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode=DELETE")
     file.chmod(0o600)
-    _sync(file)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(file)
 
 
 @contextmanager
