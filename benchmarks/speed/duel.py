@@ -27,6 +27,12 @@ SLOWER = 1.25
 """A fixed matmul may take so many times as long as at the quietest moment."""
 STARVED = 0.85
 """An iteration needs this share of the processor time per second that the side's best one got."""
+STILL = 0.05
+"""A side is still when it uses less than this share of a core; TRL still tidies up after it has told its iteration."""
+PATIENCE = 10.0
+"""Seconds to wait for a side to be still."""
+LOOK = 0.5
+"""Seconds between two looks at a side's processor time."""
 RESAMPLES = 2000
 Record = dict[str, Any]
 
@@ -53,6 +59,7 @@ class Running:
             self._process = subprocess.Popen(
                 side.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
             )
+        self.pid = self._process.pid
         self.facts = self._answer()
 
     def __enter__(self) -> Self:
@@ -71,6 +78,16 @@ class Running:
         self._process.stdin.flush()
         return self._answer()
 
+    def settle(self) -> None:
+        """Wait until the process is still, so that the next look at the machine's pace sees the machine and not this side."""
+        clock, ended = processor_seconds(self.pid), time.monotonic() + PATIENCE
+        while time.monotonic() < ended:
+            time.sleep(LOOK)
+            now = processor_seconds(self.pid)
+            if now - clock < STILL * LOOK:
+                return
+            clock = now
+
     def _answer(self) -> Record:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -79,6 +96,12 @@ class Running:
             raise SystemExit(f"{self.name} ended without an answer:\n{told}")
         record: Record = json.loads(line)
         return record
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def environment() -> dict[str, str]:
@@ -126,6 +149,7 @@ def duel(sides: Sequence[Side], rows: Path, *, wanted: int = WANTED, turns: int 
             for one in running:
                 before = pace.milliseconds()
                 record = {"side": one.name, "warm_up": number == 0, "before": before} | one.turn()
+                one.settle()
                 record |= {"after": pace.milliseconds(), "facts": one.facts}
                 done.append(record)
                 with rows.open("a", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.speed.turns import Turns, eos_bias  # noqa: E402
+from benchmarks.speed.turns import LR, Turns, eos_bias  # noqa: E402
 
 from heedful.engines import rollout as rolling  # noqa: E402
 from heedful.engines.memory import ForwardBudget, release  # noqa: E402
@@ -36,7 +36,7 @@ from heedful.numerics.kl import FixedKL  # noqa: E402
 RATIO_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 R, ALPHA = 16, 32.0
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-KL_COEF, LR, MISSING_EOS = 0.05, 1e-5, 1.0
+KL_COEF, MISSING_EOS = 0.05, 1.0
 
 
 def main() -> None:

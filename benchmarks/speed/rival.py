@@ -68,7 +68,7 @@ def make_trainer(args: argparse.Namespace) -> Any:
     import json
 
     import torch
-    from benchmarks.speed.turns import eos_bias
+    from benchmarks.speed.turns import LR, eos_bias
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
@@ -107,7 +107,7 @@ def make_trainer(args: argparse.Namespace) -> Any:
         report_to=[],
         use_cpu=True,
         bf16=args.precision == "amp",
-        learning_rate=1e-5,
+        learning_rate=LR,
         logging_steps=1,
         disable_tqdm=True,
         seed=1,
@@ -198,8 +198,11 @@ class FirstRatio:
         if self.error is not None or self._old is None:
             return
         known, old = self._old
-        rows = [int((known == response).all(1).nonzero()[0, 0]) for response in responses]
-        mask = torch.arange(responses.shape[1]) < self.lengths(responses)[:, None]
+        same = [(known == response).all(1).nonzero()[:, 0] for response in responses]
+        rows = [int(found[0]) for found in same]
+        # Several prompts may have one response, such as EOS alone: which of them it is cannot be told from here.
+        known_row = torch.tensor([len(found) == 1 for found in same])
+        mask = (torch.arange(responses.shape[1]) < self.lengths(responses)[:, None]) & known_row[:, None]
         ratio = (logprobs.detach().float() - old[rows]).exp()
         self.error, self.mean = float((ratio - 1).abs()[mask].max()), float((ratio - 1).abs()[mask].mean())
 

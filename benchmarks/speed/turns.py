@@ -17,6 +17,8 @@ from typing import Any
 MIB = 2**20
 EOS_SHARE = 0.025
 """Probability of EOS at every step of an untrained policy: completions of up to 64 tokens have about 32 on average."""
+LR = 1e-9
+"""So small that the policy stays as it is: completions of a side that learns would grow short, and its iterations cheap."""
 
 
 class Turns:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.speed.duel import Side, duel, judged, ratio_of_medians, values
+from benchmarks.speed.duel import Running, Side, duel, judged, processor_seconds, ratio_of_medians, values
 
 # a side of our own: it tells what it got, as `turns.py` does, without models
 SIDE = """
@@ -67,3 +67,28 @@ def test_sides_take_turns_and_an_interrupted_duel_goes_on(tmp_path: Path, monkey
 def test_a_side_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no such model"):
         duel([Side("a", [sys.executable, "-c", "raise SystemExit('no such model')"])], tmp_path / "x.jsonl", turns=1)
+
+
+LATE = """
+import time
+from benchmarks.speed.turns import Turns
+turns = Turns()
+turns.ready()
+turns.wait("update")
+turns.done()
+ends = time.process_time() + 1.0
+while time.process_time() < ends:
+    pass
+turns.wait("update")
+"""
+
+
+def test_a_side_that_works_on_after_its_iteration_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
+    with Running(Side("late", [sys.executable, "-c", LATE]), tmp_path / "log") as side:
+        before = processor_seconds(side.pid)
+        side.turn()
+        side.settle()
+        assert processor_seconds(side.pid) - before >= 1.0
