@@ -91,4 +91,4 @@ def test_a_side_that_works_on_after_its_iteration_is_waited_for(
         before = processor_seconds(side.pid)
         side.turn()
         side.settle()
-        assert processor_seconds(side.pid) - before >= 1.0
+        assert processor_seconds(side.pid) - before >= 0.9  # of one second, told in ticks of user and of system time
