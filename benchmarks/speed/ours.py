@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.speed.turns import LR, Turns, eos_bias  # noqa: E402
 
 from heedful.engines import rollout as rolling  # noqa: E402
-from heedful.engines.memory import ForwardBudget, release  # noqa: E402
+from heedful.engines.memory import ForwardBudget, decoding_budget, release  # noqa: E402
 from heedful.engines.ppo import PPOSettings, update  # noqa: E402
 from heedful.engines.rollout import RewardSettings, TextRollout  # noqa: E402
 from heedful.models.adapters import add_lora  # noqa: E402
@@ -54,7 +54,7 @@ def main() -> None:
         kl=FixedKL(KL_COEF),
         rewards=RewardSettings(missing_eos_value=MISSING_EOS),
         max_new_tokens=args.response,
-        batch_rows=args.rows,
+        decoding=decoding_budget(args.rows),
         budget=ForwardBudget(args.microbatch),
     )
     optimizer = torch.optim.AdamW(

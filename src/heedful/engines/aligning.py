@@ -15,7 +15,7 @@ import torch
 from pydantic import JsonValue
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
-from heedful.engines.memory import ForwardBudget
+from heedful.engines.memory import ForwardBudget, decoding_budget
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
 from heedful.engines.reward_gate import check_rewards
@@ -88,7 +88,7 @@ class AlignmentRun:
         self.checkpoints = Checkpointer(out.path / "checkpoints")
         self.writer = MetricWriter(out)
         scorer = self.rollout.scorer
-        gold = gold_watch(config, inputs, out, self.policy, scorer, seed=seed)
+        gold = gold_watch(config, inputs, out, self.policy, scorer, seed=seed, decoding=self.rollout.decoding)
         self.watch = RunWatch(config, scorer, gold, self.policy.trainable, out)
         self.watched: dict[str, float] = {}
         self.done = 0
@@ -105,6 +105,7 @@ class AlignmentRun:
         self.done, tensors, state = latest
         self.stopped, self.ended_by = str(state["stopped"]), str(state["ended_by"])
         self.budget.cells = int(state["microbatch_tokens"])
+        self.rollout.decoding.cells = int(state["decoded_rows"])
         with torch.no_grad():
             for name, parameter in self.policy.trainable():
                 parameter.copy_(tensors[f"policy.{name}"])
@@ -130,6 +131,7 @@ class AlignmentRun:
             "stopped": self.stopped,
             "ended_by": self.ended_by,
             "microbatch_tokens": self.budget.cells,
+            "decoded_rows": self.rollout.decoding.cells,
             "arrived": arrived(self.rollout.scorer),
             "watch": self.watch.state(),
         }
@@ -173,6 +175,7 @@ class AlignmentRun:
             "limits": {"kl_budget": self.config.stop.kl_budget, "mean_reward": self.config.stop.mean_reward},
             "threads": torch.get_num_threads(),
             "microbatch_tokens": self.budget.cells,
+            "decoded_rows": self.rollout.decoding.cells,
             **self.watch.facts(),
         }
         if came := arrived(self.rollout.scorer):
@@ -276,8 +279,8 @@ def _rollout(
         kl=_controller(config, config.kl.coef),
         rewards=rewards,
         max_new_tokens=config.rollout.max_new_tokens,
-        batch_rows=config.rollout.rows,
         budget=budget,
+        decoding=decoding_budget(config.rollout.rows, "align.rollout.rows"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
-from heedful.engines.answering import answer
+from heedful.engines.answering import answer, stored_decoding
 from heedful.engines.comparing import GOLD_UTILITY, kl_summary, outcome_summary, pair_accuracy, win_summary
 from heedful.engines.map import map_shards
 from heedful.engines.scored import judge
@@ -87,6 +87,8 @@ def _answers(
     out: Workspace,
     seed: int,
 ) -> list[Completion]:
+    decoding = stored_decoding(out)
+
     def shard(rows: Sequence[PromptRecord]) -> list[Completion]:
         return answer(
             policy,
@@ -95,6 +97,7 @@ def _answers(
             max_new_tokens=config.max_new_tokens,
             seed=derive_seed(seed, side),
             reference=reference,
+            decoding=decoding,
         )
 
     return list(map_shards(prompts, shard, Completion, out, name=f"answers-{side}"))

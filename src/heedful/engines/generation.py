@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from heedful.engines.caching import RunningCache
+from heedful.engines.memory import ForwardBudget, decoding_budget
 from heedful.models.policy import LanguagePolicy
 from heedful.models.trunks import PromptTokens, autocast
 
@@ -42,7 +43,13 @@ class Sampled:
 
 @torch.no_grad()
 def sample(
-    policy: LanguagePolicy, prompts: PromptTokens, seeds: Sequence[int], *, max_new_tokens: int, batch_rows: int = 64
+    policy: LanguagePolicy,
+    prompts: PromptTokens,
+    seeds: Sequence[int],
+    *,
+    max_new_tokens: int,
+    batch_rows: int = 64,
+    budget: ForwardBudget | None = None,
 ) -> Sampled:
     """Return one completion per prompt.
 
@@ -50,15 +57,27 @@ def sample(
         seeds: one per row; the same prompt with the same seed gives the same completion in any company.
         max_new_tokens: decisions per completion at most, EOS included.
         batch_rows: rows decoded together.
+        budget: the same, remembering where that had to be less for want of memory.
+
+    Raises:
+        HealthError: one row by itself does not fit into memory.
     """
+    budget = budget or decoding_budget(batch_rows)
     actions = torch.zeros(len(prompts), max_new_tokens, dtype=torch.long, device=policy.device)
     logprobs = torch.zeros(actions.shape, device=policy.device)
     counts = torch.zeros(len(prompts), dtype=torch.long, device=policy.device)
     draws = torch.stack([_uniforms(seed, max_new_tokens) for seed in seeds]).to(policy.device)
-    for rows in torch.split(torch.argsort(prompts.lengths, descending=True, stable=True), batch_rows):
+    left = torch.argsort(prompts.lengths, descending=True, stable=True)
+
+    def batch(size: int) -> Tensor:
+        rows = left[:size]
         # one block for all steps, so that weights are cast to bf16 once and not at every token
         with autocast(policy.precision, policy.device):
             actions[rows], logprobs[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
+        return left[size:]
+
+    while len(left):
+        left = budget.fit(batch, longest=1)
     mask = torch.arange(max_new_tokens, device=policy.device) < counts[:, None]
     last = actions.gather(1, (counts - 1)[:, None])[:, 0]
     longest = max(1, int(counts.max())) if len(counts) else 1

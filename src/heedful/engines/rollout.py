@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from heedful.engines.generation import Sampled, sample
-from heedful.engines.memory import ForwardBudget
+from heedful.engines.memory import ForwardBudget, decoding_budget
 from heedful.engines.scored import Judged, judge
 from heedful.models.policy import BesideReference, LanguagePolicy, Reference
 from heedful.models.roles import Scorer
@@ -56,6 +56,7 @@ class TextRollout:
     Args:
         kl: the controller; replaced by the caller after each iteration when it adapts.
         budget: how many cells a forward over finished completions holds.
+        decoding: how many rows are decoded together.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class TextRollout:
         kl: FixedKL | AdaptiveKL,
         rewards: RewardSettings,
         max_new_tokens: int,
-        batch_rows: int = 64,
         budget: ForwardBudget | None = None,
+        decoding: ForwardBudget | None = None,
     ) -> None:
         self.policy = policy
         self.reference = reference
@@ -76,15 +77,15 @@ class TextRollout:
         self.kl = kl
         self.rewards = rewards
         self.max_new_tokens = max_new_tokens
-        self.batch_rows = batch_rows
         self.budget = budget or ForwardBudget(8192)
+        self.decoding = decoding or decoding_budget(64)
         self.answers = Answers([], [], [])
 
     def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
         """Return one row per prompt. `columns` go to the scorer."""
         self.answers = Answers([], [], [])
         context = self.policy.tokens(prompts, room=self.max_new_tokens)
-        sampled = sample(self.policy, context, seeds, max_new_tokens=self.max_new_tokens, batch_rows=self.batch_rows)
+        sampled = sample(self.policy, context, seeds, max_new_tokens=self.max_new_tokens, budget=self.decoding)
         texts = [
             self.policy.renderer.completion_text(row[keep].tolist())
             for row, keep in zip(sampled.actions, sampled.mask, strict=True)

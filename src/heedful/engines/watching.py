@@ -13,6 +13,7 @@ from heedful.engines.alerts import Alert, AlertLog, failure
 from heedful.engines.best import BestCheckpoint
 from heedful.engines.generation import sample
 from heedful.engines.gold_watch import GoldWatch
+from heedful.engines.memory import ForwardBudget
 from heedful.engines.monitor_columns import ColumnMaker, Samples
 from heedful.engines.monitors import Monitors, strongest
 from heedful.engines.progress import say
@@ -146,9 +147,16 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def gold_watch(
-    config: Config, inputs: Mapping[str, Artifact], out: Workspace, policy: LanguagePolicy, scorer: Scorer, *, seed: int
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    out: Workspace,
+    policy: LanguagePolicy,
+    scorer: Scorer,
+    *,
+    seed: int,
+    decoding: ForwardBudget,
 ) -> GoldWatch | None:
-    """Return the watch over gold of the input `gold` or of a function; None where there is neither."""
+    """Return the watch over gold of the input `gold` or of a function; None where there is neither. `decoding` is the run's own."""
     group, rollout = config.monitors.gold, config.rollout
     if "gold" not in inputs and group.function is None:
         return None
@@ -158,7 +166,7 @@ def gold_watch(
 
     def answer(records: Sequence[PromptRecord]) -> list[str]:
         context = policy.tokens([each.prompt for each in records], room=rollout.max_new_tokens)
-        found = sample(policy, context, seeds, max_new_tokens=rollout.max_new_tokens, batch_rows=rollout.rows)
+        found = sample(policy, context, seeds, max_new_tokens=rollout.max_new_tokens, budget=decoding)
         kept = zip(found.actions, found.mask, strict=True)
         return [policy.renderer.completion_text(actions[mask].tolist()) for actions, mask in kept]
 

@@ -60,7 +60,7 @@ def check(config: Config, roles: Collection[str]) -> None:
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Write `completions.jsonl`, K per prompt; with the input `reward`, their scores and what best of 1, 2, 4 ... K is worth."""
-    from heedful.engines.answering import answer
+    from heedful.engines.answering import answer, stored_decoding
     from heedful.engines.best_of_n import BestOf, scored
     from heedful.engines.map import map_shards
     from heedful.engines.selecting import check_prompts, chosen_prompts
@@ -72,6 +72,7 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     check_prompts(policy.renderer, prompts, inputs["prompts"], config.split, max_new_tokens=config.max_new_tokens)
 
     scorer = load_reward_model(inputs["reward"].path / "model") if "reward" in inputs else None
+    decoding = stored_decoding(out)
 
     def shard(rows: Sequence[PromptRecord]) -> list[Completion]:
         drawn = answer(
@@ -81,6 +82,7 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
             max_new_tokens=config.max_new_tokens,
             seed=seed,
             source=inputs["policy"].digest,
+            decoding=decoding,
         )
         return drawn if scorer is None else scored(drawn, scorer)
 
@@ -97,4 +99,4 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     metrics = {"prompts": len(prompts), "completions": count}
     share = finished / (len(prompts) * config.num_completions)
     gained = {} if scorer is None else best.figures(seed=derive_seed(seed, "sample", "gain"))
-    return out.finish(metrics={**metrics, "finished_share": share, **gained})
+    return out.finish(metrics={**metrics, "finished_share": share, **gained}, facts={"decoded_rows": decoding.cells})

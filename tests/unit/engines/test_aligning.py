@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from heedful.engines import aligning
+from heedful.engines import aligning, generation
 from heedful.engines.aligning import RATIO_TOLERANCE, PromptStream
 from heedful.errors import ConfigError, HealthError
 from heedful.models.loading import load_language_model
@@ -144,6 +144,35 @@ def test_out_of_memory_cuts_forwards_smaller_for_the_rest_of_the_run_also_after_
         "out of memory with 64 tokens per forward; going on with 32 (align.ppo.microbatch_tokens"
         in capsys.readouterr().err
     )
+
+
+def test_out_of_memory_while_sampling_decodes_fewer_rows_for_the_rest_of_the_run_also_after_a_break(
+    store: Path, given: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample_batch, roll_out = generation._sample_batch, aligning.AlignmentRun._roll_out
+    refused, started = [], []
+
+    def scarce(policy: LanguagePolicy, prompts: Any, draws: Any) -> Any:
+        if not refused:
+            refused.append(len(prompts))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sample_batch(policy, prompts, draws)
+
+    def failing(run: aligning.AlignmentRun, iteration: int) -> Any:
+        started.append((iteration, run.rollout.decoding.cells))
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return roll_out(run, iteration)
+
+    monkeypatch.setattr(generation, "_sample_batch", scarce)
+    monkeypatch.setattr(aligning.AlignmentRun, "_roll_out", failing)
+    with pytest.raises(KeyboardInterrupt):
+        aligned(store, given, iterations=3)
+    finished = aligned(store, given, iterations=3)
+    count = settings().rollout.rows
+    assert started == [(0, count), (1, count // 2), (2, count // 2), (2, count // 2)]
+    assert (refused, finished.facts["decoded_rows"]) == ([count], count // 2)
+    assert f"{count} rows decoded together; going on with {count // 2} (align.rollout.rows" in capsys.readouterr().err
 
 
 def test_a_microbatch_that_holds_not_one_row_is_refused_with_its_numbers(

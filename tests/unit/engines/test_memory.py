@@ -1,4 +1,4 @@
-"""Out of memory halves what a forward holds and changes nothing else; freed memory goes back to the system."""
+"""Out of memory halves what is held at once and changes nothing else; freed memory goes back to the system."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from heedful.engines.memory import ForwardBudget, is_out_of_memory
+from heedful.engines import generation
+from heedful.engines.generation import Sampled, sample
+from heedful.engines.memory import ForwardBudget, decoding_budget, is_out_of_memory
 from heedful.engines.ppo import PPOSettings, update
 from heedful.errors import HealthError
+from tests.families import ALL
 from tests.tolerances import FP32, FP32_SUM
+from tests.unit.engines.test_generation import PROMPTS, SEEDS, policy_of, rows_of
 from tests.unit.engines.test_ppo import ONE_STEP, Recorder, either_policy, lora, played
 
 CPU_REFUSAL = (
@@ -123,6 +127,68 @@ def test_any_other_error_is_passed_on_and_nothing_is_halved() -> None:
     with pytest.raises(RuntimeError, match="not of memory, with 64"):
         budget.fit(wrong, longest=1)
     assert budget.cells == 64
+
+
+def scarce_from(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
+    """Let the third token of a batch of `rows` rows or more find no memory; return the sizes of the batches that are begun."""
+    begun: list[int] = []
+    build = generation._decoder
+
+    def decoder(policy: Any, prompts: Any, limit: int) -> Any:
+        found, size, steps = build(policy, prompts, limit), len(prompts), []
+        step = found.step
+        begun.append(size)
+
+        def limited(tokens: Tensor) -> Tensor:
+            steps.append(tokens)
+            if len(steps) == 2 and size >= rows:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return step(tokens)
+
+        found.step = limited  # type: ignore[method-assign]
+        return found
+
+    monkeypatch.setattr(generation, "_decoder", decoder)
+    return begun
+
+
+def drawn(policy: Any, **options: Any) -> Sampled:
+    return sample(policy, PROMPTS, SEEDS, max_new_tokens=8, **options)
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_completions_decoded_in_smaller_batches_for_want_of_memory_are_the_same(
+    family: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six rows, then three, find no memory at the third token; one by one they do."""
+    policy = policy_of(ALL[family]())
+    whole = drawn(policy)
+    begun = scarce_from(monkeypatch, rows=2)
+    noted: list[int] = []
+    budget = decoding_budget(6, "align.rollout.rows", noted.append)
+    parts = drawn(policy, budget=budget)
+    assert (begun, noted, budget.cells) == ([6, 3, *[1] * 6], [3, 1], 1)
+    assert rows_of(parts) == rows_of(whole)
+    assert_close(parts.logprobs, whole.logprobs, atol=FP32_SUM, rtol=FP32_SUM)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(
+        "out of memory with 6 rows decoded together; going on with 3 (align.rollout.rows; each row has"
+    )
+
+
+def test_without_a_budget_batches_are_halved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_of(ALL["llama"]())
+    whole = drawn(policy)
+    begun = scarce_from(monkeypatch, rows=4)
+    assert rows_of(drawn(policy, batch_rows=5)) == rows_of(whole)
+    assert begun == [5, 2, 2, 2]
+
+
+def test_a_single_row_that_cannot_be_decoded_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_of(ALL["llama"](), frozenset())
+    scarce_from(monkeypatch, rows=1)
+    with pytest.raises(HealthError, match=r"1 row decoded by itself \(batch_rows = 1\); take shorter prompts"):
+        drawn(policy)
 
 
 FREED = """

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from heedful.engines import answering
+from heedful.engines import answering, generation
 from heedful.errors import ConfigError
 from heedful.models.prompts import Renderer
 from heedful.records.artifacts import Artifact
@@ -67,6 +67,32 @@ def test_k_answers_to_each_prompt_in_order(tmp_path: Path, policy: Artifact) -> 
     assert len({row.id for row in rows}) == 18
     assert len({row.completion for row in rows}) > 9
     assert (found.metrics["prompts"], found.metrics["completions"]) == (6, 18)
+
+
+def test_out_of_memory_decodes_fewer_rows_together_and_a_later_try_begins_with_them(
+    tmp_path: Path, policy: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second shard of 128 prompts is interrupted; the next try meets no shortage, and still decodes the fewer rows."""
+    rows, options = data_of(tmp_path, prompts(SHARD + 4)), {"num_completions": 1, "max_new_tokens": 3}
+    whole = texts_of(sampled(tmp_path / "whole", policy, rows, **options))
+    sample_batch = generation._sample_batch
+    sizes: list[int] = []
+
+    def scarce(policy: Any, packed: Any, draws: Any) -> Any:
+        sizes.append(len(packed))
+        if len(packed) > 32 and len(sizes) < 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if len(sizes) == 7:
+            raise KeyboardInterrupt
+        return sample_batch(policy, packed, draws)
+
+    monkeypatch.setattr(generation, "_sample_batch", scarce)
+    with pytest.raises(KeyboardInterrupt):
+        sampled(tmp_path / "short", policy, rows, **options)
+    assert sizes == [128, 64, 32, 32, 32, 32, 4]
+    again = sampled(tmp_path / "short", policy, rows, **options)
+    assert sizes[7:] == [4]
+    assert (again.facts["decoded_rows"], texts_of(again)) == (32, whole)
 
 
 def test_finished_means_that_the_end_was_written_within_the_limit(tmp_path: Path, policy: Artifact) -> None:
