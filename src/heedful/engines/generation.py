@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn.functional import pad
 from heedful.engines.caching import RunningCache
 from heedful.engines.memory import ForwardBudget, decoding_budget
 from heedful.models.policy import LanguagePolicy
+from heedful.models.row_adapters import Adapters, groups
 from heedful.models.trunks import PromptTokens, autocast
 
 COMPACT_BELOW = 0.9
@@ -50,6 +52,7 @@ def sample(
     max_new_tokens: int,
     batch_rows: int = 64,
     budget: ForwardBudget | None = None,
+    adapters: Adapters | None = None,
 ) -> Sampled:
     """Return one completion per prompt.
 
@@ -58,26 +61,30 @@ def sample(
         max_new_tokens: decisions per completion at most, EOS included.
         batch_rows: rows decoded together.
         budget: the same, remembering where that had to be less for want of memory.
+        adapters: the adapter of each row, None for the base; without them all rows take the active one.
 
     Raises:
         HealthError: one row by itself does not fit into memory.
+        ShapeError, ModelError: adapters that are too few, too many or not there.
     """
     budget = budget or decoding_budget(batch_rows)
     actions = torch.zeros(len(prompts), max_new_tokens, dtype=torch.long, device=policy.device)
     logprobs = torch.zeros(actions.shape, device=policy.device)
     counts = torch.zeros(len(prompts), dtype=torch.long, device=policy.device)
     draws = torch.stack([_uniforms(seed, max_new_tokens) for seed in seeds]).to(policy.device)
-    left = torch.argsort(prompts.lengths, descending=True, stable=True)
 
-    def batch(size: int) -> Tensor:
+    def batch(left: Tensor, size: int) -> Tensor:
         rows = left[:size]
         # one block for all steps, so that weights are cast to bf16 once and not at every token
         with autocast(policy.precision, policy.device):
             actions[rows], logprobs[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
         return left[size:]
 
-    while len(left):
-        left = budget.fit(batch, longest=1)
+    for switched, group in groups(policy.model, adapters, len(prompts), policy.device):
+        left = group[torch.argsort(prompts.lengths[group], descending=True, stable=True)]
+        with switched:
+            while len(left):
+                left = budget.fit(partial(batch, left), longest=1)
     mask = torch.arange(max_new_tokens, device=policy.device) < counts[:, None]
     last = actions.gather(1, (counts - 1)[:, None])[:, 0]
     longest = max(1, int(counts.max())) if len(counts) else 1

@@ -112,13 +112,15 @@ def without_adapters(model: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def with_adapter(model: Any, name: str) -> Iterator[None]:
-    """Run with another adapter inside the block; afterwards the active one and every `requires_grad` are as they were."""
+    """Run with another adapter inside the block; afterwards the active one is as it was. `requires_grad` stays all the time: in
+    the block, too, a frozen adapter gets no gradients."""
     active = model.active_adapter
     with _gradients_kept(model):
         model.set_adapter(name)
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with _gradients_kept(model):
             model.set_adapter(active)
 
 

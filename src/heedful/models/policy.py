@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from heedful.errors import HealthError
+from heedful.errors import HealthError, ModelError
 from heedful.models.adapters import with_adapter, without_adapters
 from heedful.models.heads import ScalarHead
 from heedful.models.prompts import Renderer
 from heedful.models.recomputing import recompute_layers
+from heedful.models.row_adapters import Adapters, groups, in_groups
 from heedful.models.table import Evaluation, Table, scatter
 from heedful.models.trunks import Precision, PromptTokens, States, Trunk, halve_frozen, make_trunk
 from heedful.models.value_trunk import make_value_trunk
@@ -102,6 +103,7 @@ class LanguagePolicy:
         self.temperature = temperature
         self.precision = precision
         self.value_head = value_head
+        self._recomputes = False
         self.trunk = make_trunk(self.bare, precision)
         self._value_trunk = make_value_trunk(model, self.bare, self.trunk, precision) if own_value_trunk else None
         if precision == "bf16":
@@ -132,6 +134,7 @@ class LanguagePolicy:
     def recompute_layers(self) -> None:
         """Save memory in the update: layers are computed again for their gradients."""
         recompute_layers(self.bare)
+        self._recomputes = True
         if self._value_trunk is not None:
             self._value_trunk.recompute_layers()
 
@@ -139,13 +142,38 @@ class LanguagePolicy:
         """Return prompts (text or chats) as tokens; DataError where prompt and `room` more tokens leave the model's context."""
         return PromptTokens.pack([self.renderer.prompt_ids(prompt, room=room) for prompt in prompts], self.device)
 
-    def evaluate(self, table: Table) -> Evaluation:
-        """Return log-probs, values and entropies [B, T] of the table's actions, with gradients."""
+    def evaluate(self, table: Table, *, adapters: Adapters | None = None) -> Evaluation:
+        """Return log-probs, values and entropies [B, T] of the table's actions, with gradients.
+
+        Args:
+            adapters: the adapter of each row, None for the base; without them all rows take the active one. A value head reads what
+                its row's adapter gives, unless it has a trunk of its own. Gradients reach adapters that require them.
+
+        Raises:
+            ShapeError, ModelError: see `row_adapters.groups`.
+            ModelError: layers are computed again for their gradients; each would then have the adapter that is active by that time.
+        """
+        if adapters is None:
+            return self._evaluated(table, contextlib.nullcontext())
+        if self._recomputes and torch.is_grad_enabled():
+            raise ModelError(
+                "adapters by row cannot be evaluated with gradients while layers are computed again for them"
+            )
+        found = groups(self.model, adapters, len(table), self.device)
+
+        def part(switched: contextlib.AbstractContextManager[None], rows: Tensor) -> Sequence[Tensor]:
+            seen = self._evaluated(table.rows(rows), switched)
+            return seen.logprobs, seen.values, seen.entropy
+
+        return Evaluation(*in_groups(found, part, table.actions.shape[1]))
+
+    def _evaluated(self, table: Table, switched: contextlib.AbstractContextManager[None]) -> Evaluation:
         prompts = cast(PromptTokens, table.context)
-        states = self.trunk.states(prompts, table.actions, table.mask)
-        logprobs, entropy = head_logprobs(
-            states.inputs, states.head, table.actions[table.mask], temperature=self.temperature
-        )
+        with switched:
+            states = self.trunk.states(prompts, table.actions, table.mask)
+            logprobs, entropy = head_logprobs(
+                states.inputs, states.head, table.actions[table.mask], temperature=self.temperature
+            )
         values = self._values(states, prompts, table.actions, table.mask)
         return Evaluation(scatter(logprobs, table.mask), scatter(values, table.mask), scatter(entropy, table.mask))
 
