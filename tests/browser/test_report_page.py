@@ -36,11 +36,31 @@ selector => {
 """
 
 
+MEMORY = {
+    "rollout": {
+        "before": 400 << 20,
+        "frozen": 53 << 20,
+        "trainable": 4 << 20,
+        "optimizer": 8 << 20,
+        "cache": 90 << 20,
+        "rest": 80 << 20,
+    },
+    "update": {
+        "before": 400 << 20,
+        "frozen": 53 << 20,
+        "trainable": 4 << 20,
+        "gradients": 4 << 20,
+        "optimizer": 8 << 20,
+        "rest": 555 << 20,
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The address of a stamped report."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    html = stamp(render_report(made_up_report()), 238.0, 1 << 30, [StageCost("align", 96.0, 1 << 30)])
+    html = stamp(render_report(made_up_report()), 238.0, 1 << 30, [StageCost("align", 96.0, 1 << 30, MEMORY)])
     path.write_text(html, encoding="utf-8")
     return path.as_uri()
 

@@ -94,7 +94,10 @@ def publish(source: Path, target: Path, finished: Mapping[str, Artifact]) -> Non
     costs = {name: cost for name, artifact in finished.items() if (cost := _cost(artifact)) is not None}
     seconds = sum(cost["seconds"] for cost in costs.values())
     peak = max((cost["peak_memory_bytes"] for cost in costs.values()), default=None)
-    stages = [StageCost(name, cost["seconds"], cost["peak_memory_bytes"]) for name, cost in costs.items()]
+    stages = [
+        StageCost(name, cost["seconds"], cost["peak_memory_bytes"], cost.get("memory", {}))
+        for name, cost in costs.items()
+    ]
     page = stamp((source / REPORT).read_text(encoding="utf-8"), seconds, peak, stages)
     with whole_file(target / REPORT) as stream:
         stream.write(page.encode())
@@ -102,12 +105,14 @@ def publish(source: Path, target: Path, finished: Mapping[str, Artifact]) -> Non
 
 
 def _cost(artifact: Artifact) -> dict[str, Any] | None:
-    """The stage's own row of timings: seconds, those of killed tries included, and peak memory of the process at its end."""
+    """The stage's own row of timings: seconds, those of killed tries included, peak memory of the process at its end, and what a
+    training run's memory was made of (`memory`)."""
     path = artifact.path / TIMINGS
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     last = next((row for row in reversed(rows) if "peak_memory_bytes" in row), None)
     lost = sum(row.get("lost_seconds", 0.0) for row in rows)
-    return None if last is None else last | {"seconds": last["seconds"] + lost}
+    made_of = {key: row[key] for row in rows for key in ("memory",) if key in row}
+    return None if last is None else last | {"seconds": last["seconds"] + lost} | made_of
 
 
 def _extends(known: Any, run: Mapping[str, Any]) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from heedful.engines.seeding import num_threads, pin
 from heedful.engines.tracking import tracked_by
 from heedful.errors import ArtifactError, WaitingForPeople
 from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.peak_memory import peak_memory_bytes
 from heedful.records.recipes import Recipe
 from heedful.stages import STAGES
 
@@ -259,9 +258,3 @@ def _free(name: Callable[[int], Path]) -> Path:
     while name(number).exists():
         number += 1
     return name(number)
-
-
-def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held so far; bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
 from heedful.engines.memory import ForwardBudget, decoding_budget
+from heedful.engines.memory_parts import MemoryWatch, held_now
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
 from heedful.engines.reward_gate import check_rewards
@@ -72,6 +73,7 @@ class AlignmentRun:
 
     def __init__(self, config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> None:
         self.config, self.out, self.seed = config, out, seed
+        before = held_now()
         check_rewards(reward_models(config.reward, inputs), unproven=config.reward.unproven)
         self.source = inputs["policy"].path / "model"
         self.policy, self.reference = _open(config, self.source, seed)
@@ -85,6 +87,7 @@ class AlignmentRun:
         self.budget = ForwardBudget(config.ppo.microbatch_tokens, "align.ppo.microbatch_tokens")
         self.rollout = _rollout(config, inputs, out, self.policy, self.reference, self.budget)
         self.optimizer = _optimizer(config, self.policy)
+        self.memory = MemoryWatch(self.policy, self.reference, self.optimizer, before=before)
         self.checkpoints = Checkpointer(out.path / "checkpoints")
         self.writer = MetricWriter(out)
         scorer = self.rollout.scorer
@@ -152,6 +155,7 @@ class AlignmentRun:
         steps = train(*parts, iterations=iterations, seed=self.seed, budget=self.budget)
         started = time.perf_counter()
         for iteration, table, metrics in track(steps, "align", total=len(iterations)):
+            self.memory.end("update")
             row = self._row(iteration, table, metrics) | self.watched
             self.writer.write(row)
             self.out.time({"iteration": iteration, "seconds": time.perf_counter() - started})
@@ -167,6 +171,7 @@ class AlignmentRun:
     def finish(self) -> Artifact:
         """Check the reference, write the aligned model, and complete the artifact."""
         self.reference.check_unchanged()
+        self.out.time({"memory": {phase: dict(parts) for phase, parts in self.memory.peaks.items()}})
         self.writer.close()
         self._save_models()
         last = self.out.last_row()
@@ -200,6 +205,7 @@ class AlignmentRun:
         save_policy(self.policy, self.source, self.out.folder("model"), self.out.path)
 
     def _roll_out(self, iteration: int) -> Table:
+        self.memory.begin()
         _set_lr(self.optimizer, self.config, iteration)
         prompts = self.stream.at(iteration)
         seeds = [derive_seed(self.seed, "rollout", iteration, row) for row in range(len(prompts))]
@@ -208,6 +214,7 @@ class AlignmentRun:
         )
         if iteration == 0:
             _check_start(table.metrics["kl_per_token"], self.config.policy.precision)
+        self.memory.end("rollout")
         self.watched = self.watch.after_rollout(self._row(iteration, table, {}), table, self.rollout.answers)
         return table
 

@@ -146,6 +146,7 @@ def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) 
     stop = _stop_tensor(policy)
     decoder = _decoder(policy, prompts, limit)
     logits = decoder.start()
+    policy.cache_bytes = max(policy.cache_bytes, decoder.cache_bytes)
     for t in range(limit):
         tokens, logprobs[alive, t] = draw_with_logprobs(logits, draws[alive, t], policy.temperature)
         actions[alive, t] = tokens
@@ -219,6 +220,11 @@ class CausalDecoder:
         tokens = self._prompts.tokens[first:end].gather(1, shift) * mask
         return self._forward(tokens, mask, positions)
 
+    @property
+    def cache_bytes(self) -> int:
+        """What keys and values take in memory."""
+        return self._cache.held_bytes
+
     def step(self, tokens: Tensor) -> Tensor:
         """Read one token per row; return the logits [B, V] of the next decision."""
         self._width += 1
@@ -270,6 +276,11 @@ class EncoderDecoderDecoder:
         """Read the prompts; return the logits [B, V] of the first decision."""
         rows = self._keys.shape[0]
         return self.step(torch.full((rows,), self._policy.bare.config.decoder_start_token_id, device=self._keys.device))
+
+    @property
+    def cache_bytes(self) -> int:
+        """What keys and values take in memory."""
+        return self._cache.held_bytes
 
     def step(self, tokens: Tensor) -> Tensor:
         """Read one token per row; return the logits [B, V] of the next decision."""

@@ -48,6 +48,10 @@ class Reference:
         with torch.no_grad(), self._frozen():
             yield self._trunk.states(prompts, actions, mask)
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield the reference's weights; they may be the policy's own."""
+        yield from self._weights.values()
+
     def digest(self) -> str:
         """Return the sha256 of the reference's weights."""
         total = hashlib.sha256()
@@ -104,6 +108,8 @@ class LanguagePolicy:
         self.precision = precision
         self.value_head = value_head
         self._recomputes = False
+        self.cache_bytes = 0
+        """What the largest cache of keys and values held that was filled from this policy."""
         self.trunk = make_trunk(self.bare, precision)
         self._value_trunk = make_value_trunk(model, self.bare, self.trunk, precision) if own_value_trunk else None
         if precision == "bf16":

@@ -224,11 +224,13 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage took: wall-clock seconds, and bytes of memory at its peak where they were measured."""
+    """What one stage took: wall-clock seconds, and bytes of memory at its peak where they were measured. `memory` tells for each
+    phase of a training run (`rollout`, `update`) what its own peak was made of: part to bytes."""
 
     stage: str
     seconds: float
     peak_memory_bytes: int | None = None
+    memory: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ def stamp(html: str, seconds: float, peak_memory_bytes: int | None, stages: Sequ
         peak_memory_bytes: the largest resident memory of the run; None where it was not measured.
         stages: the same by stage, in order.
     """
-    section = page("cost.html.j2", cost=tables.costs(stages, seconds, peak_memory_bytes))
+    made_of = [table for stage in stages if (table := tables.memory_parts(stage)) is not None]
+    section = page("cost.html.j2", cost=tables.costs(stages, seconds, peak_memory_bytes), memory=made_of)
     marks = re.compile(f"{_COST_OPENS}.*?{_COST_CLOSES}", re.DOTALL)
     return marks.sub(lambda _: f"{_COST_OPENS}{section}{_COST_CLOSES}", html, count=1)
 

@@ -25,6 +25,7 @@ Kind = Literal["text", "number", "code", "good", "bad"]
 _SHORT_DIGEST = 12
 _MOST_ITERATIONS = 200
 _MARK_WIDTH, _MARK_HEIGHT = 120, 16
+_BAR_WIDTH = 80
 _SMALLEST_P = 0.001
 _MOST_PLACES = 4
 
@@ -231,3 +232,43 @@ def costs(stages: Sequence[StageCost], seconds: float, peak_memory_bytes: int | 
     ]
     rows.append((Cell("Whole run"), *_numbers(duration(seconds), "", memory(peak_memory_bytes))))
     return Table("Wall-clock time by stage, and the most memory the process had held by its end.", head, tuple(rows))
+
+
+_MEMORY_PARTS = {
+    "before": "Python, libraries and earlier stages",
+    "frozen": "Frozen weights of the policy",
+    "reference": "Weights of the reference beside it",
+    "trainable": "Trained weights",
+    "gradients": "Gradients",
+    "optimizer": "State of the optimizer",
+    "cache": "Cache of keys and values",
+    "rest": "The rest: activations, logits, the scorer",
+}
+_MEMORY_PHASES = {"rollout": "Sampling and scoring", "update": "Update"}
+
+
+def memory_parts(cost: StageCost) -> Table | None:
+    """Return what a training stage's memory was made of at the peak of each phase; None where that was not measured."""
+    phases = [phase for phase in _MEMORY_PHASES if cost.memory.get(phase)]
+    if not phases:
+        return None
+    totals = {phase: sum(cost.memory[phase].values()) for phase in phases}
+    most = max(*totals.values(), 1)
+    rows = [
+        (Cell(words), *(_filled(cost.memory[phase].get(part, 0), most) for phase in phases))
+        for part, words in _MEMORY_PARTS.items()
+        if any(cost.memory[phase].get(part) for phase in phases)
+    ]
+    rows.append((Cell("Peak"), *_numbers(*(memory(totals[phase]) for phase in phases))))
+    head = (Cell("Part"), *_numbers(*(_MEMORY_PHASES[phase] for phase in phases)))
+    return Table(f"What memory was made of at its peak in {visible(cost.stage)}.", head, tuple(rows))
+
+
+def _filled(size: int, whole: int) -> Cell:
+    """Return bytes with a bar beside them, whose full width is `whole`."""
+    width = round(_BAR_WIDTH * size / whole, 1)
+    bar = Markup(
+        '<svg class="bar" width="{0}" height="10" viewBox="0 0 {0} 10" aria-hidden="true">'
+        '<rect width="{1}" height="10"/></svg> '
+    ).format(_BAR_WIDTH, width)
+    return Cell(bar + (memory(size) if size else number(0)), "number")

@@ -1,3 +1,5 @@
+import re
+
 import dataclasses
 
 from heedful.rendering import tables
@@ -70,3 +72,20 @@ def test_costs_add_up_to_the_whole_run():
     assert [cell.text for cell in table.rows[0]] == ["align", "1 min 30 s", "75 %", "1.0 GiB"]
     assert [cell.text for cell in table.rows[1]] == ["sft", "30 s", "25 %", "–"]
     assert [cell.text for cell in table.rows[2]] == ["Whole run", "2 min 0 s", "", "1.0 GiB"]
+
+
+def test_parts_of_memory_by_phase_with_bars_to_one_scale():
+    """Parts that neither phase had are left out; a bar's full width, 80, is the larger of the two peaks."""
+    rollout, update = {"frozen": 1 << 30, "cache": 1 << 30}, {"frozen": 1 << 30, "gradients": 3 << 30, "reference": 0}
+    table = tables.memory_parts(StageCost("align", 90, 4 << 30, {"rollout": rollout, "update": update}))
+    assert [cell.text for cell in table.head] == ["Part", "Sampling and scoring", "Update"]
+    words = ["Frozen weights of the policy", "Gradients", "Cache of keys and values", "Peak"]
+    assert [row[0].text for row in table.rows] == words
+    assert [cell.text for cell in table.rows[-1][1:]] == ["2.0 GiB", "4.0 GiB"]
+    assert re.findall(r'rect width="([\d.]+)"', "".join(row[2].text for row in table.rows[:-1])) == [
+        "20.0",
+        "60.0",
+        "0.0",
+    ]
+    assert [row[2].text.split("</svg> ")[1] for row in table.rows[:-1]] == ["1.0 GiB", "3.0 GiB", "0"]
+    assert tables.memory_parts(StageCost("sft", 30)) is None
