@@ -35,7 +35,7 @@ def test_a_storage_is_counted_once() -> None:
 
 
 def test_an_adapter_run_holds_its_base_once_and_its_reference_is_free() -> None:
-    """r = 4 on q and v of each layer: A is r x in, B is out x r; the value head has a weight per column of the states and a bias."""
+    """r = 4 on q and v of each layer: A is r x in, B is out x r; the value head adds its own few."""
     base = byte_causal()
     total = weights(base)
     linear = [m for name, m in base.named_modules() if name.endswith(("q_proj", "v_proj"))]

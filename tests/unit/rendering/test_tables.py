@@ -1,6 +1,5 @@
-import re
-
 import dataclasses
+import re
 
 from heedful.rendering import tables
 from heedful.rendering.content import Estimate, RunFigures, StageCost
