@@ -133,9 +133,9 @@ class RunningCache:
     @property
     def held_bytes(self) -> int:
         """What the cache's memory comes to, columns that are not yet filled included; encoded prompts' keys and values too."""
-        caches = (self._own,)
+        caches: list[Any] = [self._own]
         if isinstance(self._own, EncoderDecoderCache):
-            caches = (self._own.self_attention_cache, self._own.cross_attention_cache)
+            caches = [self._own.self_attention_cache, self._own.cross_attention_cache]
         layers = [layer for cache in caches for layer in cache.layers]
         held = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
         return sum(each.untyped_storage().nbytes() for each in held if each is not None)

@@ -135,8 +135,9 @@ def scarce_from(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
     build = generation._decoder
 
     def decoder(policy: Any, prompts: Any, limit: int) -> Any:
-        found, size, steps = build(policy, prompts, limit), len(prompts), []
-        step = found.step
+        found: Any = build(policy, prompts, limit)
+        steps: list[Tensor] = []
+        step, size = found.step, len(prompts)
         begun.append(size)
 
         def limited(tokens: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def scarce_from(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return step(tokens)
 
-        found.step = limited  # type: ignore[method-assign]
+        found.step = limited
         return found
 
     monkeypatch.setattr(generation, "_decoder", decoder)
