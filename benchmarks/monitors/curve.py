@@ -21,6 +21,9 @@ EARLY = 0.7
 """Share of the peak's d by which it has to be predicted."""
 KEPT = 0.95
 WINDOW = 5
+DIVERGENCE = ("gold_falls", "gold_drop")
+"""The monitors that roll back unless told otherwise."""
+ENDING = ("kl_blow_up", "entropy_collapse", "ratio_far", "tied_scores_all")
 SETTINGS: dict[str, Any] = {
     "iterations": 45,
     "kl": {"coef": 0.0},
@@ -28,18 +31,21 @@ SETTINGS: dict[str, Any] = {
     "monitors": {
         "gold": {"function": "scorers.py:gold", "every": 1, "prompts": 256},
         # what is asked is where gold goes when nobody stops the run
-        **{name: {"action": "warn"} for name in ("kl_blow_up", "entropy_collapse", "ratio_far", "tied_scores_all")},
+        **{name: {"action": "warn"} for name in (*DIVERGENCE, *ENDING)},
     },
 }
 
 
-def curve(seed: int) -> dict[str, Any]:
-    """Run one seed to its end; return KL, gold, proxy and predictions of every iteration, and what they say."""
-    variant = Variant(SETTINGS, reward=partial(reward_model, flipped=FLIPPED, prompts=PROMPTS))
+def curve(seed: int, combine: str | None = None) -> dict[str, Any]:
+    """Run one seed to its end; return KL, gold, proxy and predictions of every iteration, and what they say.
+
+    `combine` makes the proxy an ensemble of five, of the same pairs.
+    """
+    variant = Variant(SETTINGS, reward=partial(reward_model, flipped=FLIPPED, prompts=PROMPTS, combine=combine))
     run = run_trial(seed, variant)
     columns = ("kl_per_sequence", "gold_mean", "gold_score_mean", "gold_peak_kl")
     rows = [{name: row.get(name) for name in columns} for row in run["rows"]]
-    return {**verdict(rows), "rows": rows, "seconds": run["seconds"]}
+    return {**verdict(rows), "rows": rows, **{name: run[name] for name in ("measured", "alerts")}, "seconds": run["seconds"]}
 
 
 def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """make bench-monitors: do the monitors find planted failures, leave healthy runs alone, and know where gold peaks?
 
-    python benchmarks/monitors/run.py [--only failures fresh healthy curve cost] [--tuning]
+    python benchmarks/monitors/run.py [--only failures fresh healthy curve ensemble cost] [--tuning]
 
 Thresholds were fixed on the seeds 0 to 9 (`--tuning`: the same runs there, which write no results). The measurement is on the seeds
 100 to 109, and on variants of each failure that were not used for tuning (`fresh`). Each finished run stays in `rows/`, and the
@@ -34,6 +34,9 @@ from heedful.records.files import write_json  # noqa: E402
 
 MEASURED, TUNED = range(100, 110), range(10)
 COMMAND = "make bench-monitors"
+ENSEMBLES = ("worst", "mean_minus_variance")
+LONG = ("rows", "alerts", "gold", "symptom", "measured")
+"""What a run keeps and nobody wants printed."""
 Rows = list[dict[str, Any]]
 
 
@@ -156,6 +159,21 @@ def curves(seeds: range) -> Rows:
     ]
 
 
+def ensembles(seeds: range) -> Rows:
+    """The same curve with ensembles of five as proxies: is gold higher at the end of the run, which nobody stops?"""
+    single = [_kept("curve", seed, lambda seed=seed: curve(seed)) for seed in seeds]
+    rows: Rows = []
+    for combine in ENSEMBLES:
+        runs = [_kept(f"ensemble-{combine}", seed, lambda seed=seed, c=combine: curve(seed, c)) for seed in seeds]
+        pairs = list(zip(runs, single, strict=True))
+        higher = sum(one["last_gain"] > other["last_gain"] for one, other in pairs)
+        more = float(np.mean([one["last_gain"] - other["last_gain"] for one, other in pairs]))
+        name, n = f"ensemble ({combine}) against a single model", len(runs)
+        rows.append(row(f"{name}: higher final gold", higher, None, None, "seeds", ">= 8", n, COMMAND))
+        rows.append(row(f"{name}: final gold, mean difference", more, None, None, "gold", NO_TARGET, n, COMMAND))
+    return rows
+
+
 def cost(seeds: range) -> Rows:
     """What the monitors add to an iteration."""
     share = cost_share(seeds[0])
@@ -171,7 +189,7 @@ def _kept(name: str, seed: int, make: Callable[[], dict[str, Any]]) -> dict[str,
         found = make()
         path.parent.mkdir(exist_ok=True)
         write_json(path, found)
-        shown = {key: value for key, value in found.items() if key not in ("rows", "alerts")}
+        shown = {key: value for key, value in found.items() if key not in LONG}
         print(f"{path.stem}: {shown}", flush=True)
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
@@ -181,6 +199,7 @@ PARTS: dict[str, Callable[[range], Rows]] = {
     "fresh": fresh,
     "healthy": healthy,
     "curve": curves,
+    "ensemble": ensembles,
     "cost": cost,
 }
 
