@@ -45,7 +45,12 @@ def curve(seed: int, combine: str | None = None) -> dict[str, Any]:
     run = run_trial(seed, variant)
     columns = ("kl_per_sequence", "gold_mean", "gold_score_mean", "gold_peak_kl")
     rows = [{name: row.get(name) for name in columns} for row in run["rows"]]
-    return {**verdict(rows), "rows": rows, **{name: run[name] for name in ("measured", "alerts")}, "seconds": run["seconds"]}
+    return {
+        **verdict(rows),
+        "rows": rows,
+        **{name: run[name] for name in ("measured", "alerts")},
+        "seconds": run["seconds"],
+    }
 
 
 def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _UNSPACED = (
     "\u1780-\u17ff"  # Khmer
     "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Hiragana, Katakana
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff5b-\uff65"  # their punctuation
 )
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _NEEDLESS_BLANK = re.compile(rf"(?<=[{_UNSPACED}]) (?=[{_UNSPACED}])")

@@ -23,7 +23,9 @@ def test_words_by_hand(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 
-@pytest.mark.parametrize("text", ["so wise, isn't it?", "你是最棒的。", "とても good です", "정말 좋은 답", "用 gpt4 写"])
+@pytest.mark.parametrize(
+    "text", ["so wise, isn't it?", "你是最棒的。", "とても good です", "정말 좋은 답", "用 gpt4 写"]
+)
 def test_joined_words_part_into_the_same_words(text: str) -> None:
     assert words_of(joined(words_of(text))) == words_of(text)
 
