@@ -71,7 +71,8 @@ def verdict(run: dict[str, Any]) -> dict[str, Any]:
         stop = next((i for i in range(len(rows)) if distance[i] >= predicted), len(rows) - 1)
         found |= {"predicted_distance": predicted, "kept": float(gain[stop] / gain[top])}
     for name, monitors in (("past_peak", ("past_peak",)), ("default", DIVERGENCE)):
-        ended = min((alert["iteration"] for alert in run["alerts"] if alert["monitor"] in monitors), default=len(rows) - 1)
+        said = [alert["iteration"] for alert in run["alerts"] if alert["monitor"] in monitors]
+        ended = min(said, default=len(rows) - 1)
         best = int(np.argmax(raw[: ended + 1]))
         found |= {name: float(gain[best] / gain[top]), f"{name}_at": ended}
     return found

@@ -36,7 +36,7 @@ def main() -> None:
                 planted[right].append((failure, run))
     for monitor in MONITORS:
         rule = RULES[monitor.name]
-        line = f"{monitor.name} (threshold {rule.threshold:g}, window {rule.window}): healthy {_shown(monitor, rule, healthy)}"
+        line = f"{monitor.name} ({rule.threshold:g}, window {rule.window}): healthy {_shown(monitor, rule, healthy)}"
         by_failure: dict[str, list[Run]] = defaultdict(list)
         for failure, run in planted[monitor.name]:
             by_failure[failure].append(run)
