@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from benchmarks.monitors.failures import Variant
-from benchmarks.monitors.judging import smoothed
 from benchmarks.monitors.starts import reward_model
 from benchmarks.monitors.trial import run_trial
 
@@ -21,6 +20,10 @@ EARLY = 0.7
 """Share of the peak's d by which it has to be predicted."""
 KEPT = 0.95
 WINDOW = 5
+"""Measurements of gold that are averaged to see where it peaked: as many before as after, so that the peak does not move."""
+DIVERGENCE = ("gold_falls", "gold_drop")
+"""The monitors that roll back unless told otherwise."""
+ENDING = ("kl_blow_up", "entropy_collapse", "ratio_far", "tied_scores_all")
 SETTINGS: dict[str, Any] = {
     "iterations": 45,
     "kl": {"coef": 0.0},
@@ -28,49 +31,54 @@ SETTINGS: dict[str, Any] = {
     "monitors": {
         "gold": {"function": "scorers.py:gold", "every": 1, "prompts": 256},
         # what is asked is where gold goes when nobody stops the run
-        **{name: {"action": "warn"} for name in ("kl_blow_up", "entropy_collapse", "ratio_far", "tied_scores_all")},
+        **{name: {"action": "warn"} for name in (*DIVERGENCE, *ENDING)},
     },
 }
 
 
-def curve(seed: int) -> dict[str, Any]:
-    """Run one seed to its end; return KL, gold, proxy and predictions of every iteration, and what they say."""
-    variant = Variant(SETTINGS, reward=partial(reward_model, flipped=FLIPPED, prompts=PROMPTS))
+def curve(seed: int, combine: str | None = None) -> dict[str, Any]:
+    """Run one seed to its end; return KL, gold, proxy and predictions of every iteration, and what they say.
+
+    `combine` makes the proxy an ensemble of five, of the same pairs.
+    """
+    variant = Variant(SETTINGS, reward=partial(reward_model, flipped=FLIPPED, prompts=PROMPTS, combine=combine))
     run = run_trial(seed, variant)
-    columns = ("kl_per_sequence", "gold_mean", "gold_score_mean", "gold_peak_kl")
+    columns = ("iteration", "kl_per_sequence", "gold_mean", "gold_score_mean", "gold_peak_kl")
     rows = [{name: row.get(name) for name in columns} for row in run["rows"]]
-    return {**verdict(rows), "rows": rows, "seconds": run["seconds"]}
+    found = {"rows": rows, **{name: run[name] for name in ("measured", "alerts", "seconds")}}
+    return {**verdict(found), **found}
 
 
-def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return where gold peaked, whether it fell, whether that was predicted early, and what stopping there keeps of its gain."""
+def verdict(run: dict[str, Any]) -> dict[str, Any]:
+    """Return where gold peaked, whether it fell, what was predicted early, and how much of its best gain each way to end keeps."""
+    rows = run["rows"]
     distance = np.sqrt([max(0.0, row["kl_per_sequence"]) for row in rows])
-    gold = smoothed([row["gold_mean"] for row in rows], WINDOW)
-    top = int(gold.argmax())
-    gain = gold - rows[0]["gold_mean"]
-    early = [
-        i for i, row in enumerate(rows) if row["gold_peak_kl"] is not None and distance[i] <= EARLY * distance[top]
-    ]
+    raw = [row["gold_mean"] for row in rows]
+    gain = _centred(raw) - raw[0]
+    top = int(gain.argmax())
     found: dict[str, Any] = {
         "peak_distance": float(distance[top]),
         "last_distance": float(distance[-1]),
         "best_gain": float(gain[top]),
         "last_gain": float(gain[-1]),
         "falls": bool(gain[-1] < 0.9 * gain[top]),
-        "predicted_early": bool(early),
-        "predicted_distance": None,
-        "kept": None,
     }
-    passed = [
-        i for i, row in enumerate(rows) if row["gold_peak_kl"] is not None and distance[i] ** 2 >= row["gold_peak_kl"]
-    ]
-    # `past_peak` with the action roll_back: the run ends there, with the checkpoint that gold liked best so far
-    ended = passed[0] if passed else len(rows) - 1
-    found |= {"ended": ended, "rolled_back": float(gain[int(gold[: ended + 1].argmax())] / gain[top])}
-    if early:
-        predicted = float(np.sqrt(rows[early[-1]]["gold_peak_kl"]))
+    before = [i for i in range(top) if distance[i] <= EARLY * distance[top] and rows[i]["gold_peak_kl"] is not None]
+    found |= {"predicted_early": bool(before), "predicted_distance": None, "kept": None}
+    if before:
+        predicted = float(np.sqrt(rows[before[-1]]["gold_peak_kl"]))
+        # the policy as it is where the run first comes so far, whatever gold says of it; the last one where it never does
         stop = next((i for i in range(len(rows)) if distance[i] >= predicted), len(rows) - 1)
-        # the run keeps the checkpoint that gold liked best up to where it stops
-        kept = float(gain[int(gold[: stop + 1].argmax())])
-        found |= {"predicted_distance": predicted, "kept": kept / float(gain[top]), "stop": stop}
+        found |= {"predicted_distance": predicted, "kept": float(gain[stop] / gain[top])}
+    for name, monitors in (("past_peak", ("past_peak",)), ("default", DIVERGENCE)):
+        said = [alert["iteration"] for alert in run["alerts"] if alert["monitor"] in monitors]
+        ended = min(said, default=len(rows) - 1)
+        best = int(np.argmax(raw[: ended + 1]))
+        found |= {name: float(gain[best] / gain[top]), f"{name}_at": ended}
     return found
+
+
+def _centred(values: list[float]) -> np.ndarray:
+    """Means over WINDOW values around each; fewer at the ends."""
+    half = WINDOW // 2
+    return np.array([np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))])

@@ -296,5 +296,5 @@ HEALTHY: dict[str, Variant] = {
     "gold as reward": Variant(),
     "adaptive leash": Variant({"kl": {"coef": 0.1, "target": 4.0, "horizon": 2000}}),
     "harmless as reward": Variant({"reward": {"function": "scorers.py:harmless"}}),
-    "reward model": Variant(reward=reward_model),
+    "reward model": Variant({"monitors": {"gold": {"function": "scorers.py:gold"}}}, reward=reward_model),
 }

@@ -11,6 +11,8 @@ Run = dict[str, Any]
 GOLD_ZERO = -3.0
 """The least that gold can say; gold reward is counted from here, so that a share of it means something."""
 FALLEN = 0.1
+KEPT = ("alerts", "rows", "gold", "symptom", "seconds")
+"""Of a run in `rows/`, so that other thresholds can be tried without running it again."""
 SMOOTH = 3
 """Iterations whose gold is averaged: the mean of one has a standard error of about 0.1."""
 
@@ -26,7 +28,8 @@ def judged(run: Run, failure: Failure, variant: Variant) -> dict[str, Any]:
         found |= {"monitor": first["monitor"], "iteration": at, "in_time": in_time(run["gold"], at)}
         found["delay"] = 0 if begun is None else max(0, at - begun)
     others = {alert["monitor"] for alert in run["alerts"]} - set(failure.right)
-    return {**found, "others": sorted(others), "iterations": len(run["gold"]), "seconds": run["seconds"]}
+    kept = {name: run[name] for name in KEPT}
+    return {**found, "others": sorted(others), "iterations": len(run["gold"]), **kept}
 
 
 def onset(run: Run, variant: Variant) -> int | None:
@@ -55,4 +58,4 @@ def counted(run: Run) -> dict[str, Any]:
     """Return what counts of a healthy run: how often it was warned, and whether it was ended."""
     ends = [alert for alert in run["alerts"] if alert["action"] != "warn"]
     warned = [f"{alert['monitor']} {alert['iteration']}" for alert in run["alerts"] if alert["action"] == "warn"]
-    return {"stopped": bool(ends), "warnings": len(warned), "alerts": run["alerts"], "seconds": run["seconds"]}
+    return {"stopped": bool(ends), "warnings": len(warned), **{name: run[name] for name in KEPT}}

@@ -21,6 +21,7 @@ from heedful.testing.artifacts import artifact_of, run_stage
 
 HERE = Path(__file__).resolve().parent
 WORK = Path(os.environ.get("HEED_BENCH_WORK", HERE / "work"))
+LORA = {"r": 64, "alpha": 64.0}
 NUM_TUNE = 40
 """Prompts whose pairs are held out of the reward model's training."""
 
@@ -39,22 +40,25 @@ def _begun(seed: int) -> Path:
     return folder
 
 
-def reward_model(seed: int, *, flipped: float = 0.0, prompts: int | None = None) -> Artifact:
+def reward_model(
+    seed: int, *, flipped: float = 0.0, prompts: int | None = None, combine: str | None = None
+) -> Artifact:
     """Return a reward model on pairs of the policy's own samples, labeled by gold, a share of the labels turned round.
 
-    `prompts` is the number of prompts whose pairs it learns from; None takes all but those held out.
+    `prompts` is the number of prompts whose pairs it learns from; None takes all but those held out. With `combine` it is an
+    ensemble of five adapters, of the width of the matrices they change, so that each can learn what one model can.
     """
-    made = WORK / "rewards" / f"{seed}-{flipped:g}-{prompts or 'all'}"
+    made = WORK / "rewards" / f"{seed}-{flipped:g}-{prompts or 'all'}{f'-{combine}' if combine else ''}"
     if not made.exists():
         store = WORK / "artifacts" / made.name
         shutil.rmtree(store, ignore_errors=True)
         store.mkdir(parents=True)
         made.parent.mkdir(exist_ok=True)
-        made.symlink_to(_trained(store, seed, flipped, prompts).path)
+        made.symlink_to(_trained(store, seed, flipped, prompts, combine).path)
     return Artifact.open(made)
 
 
-def _trained(store: Path, seed: int, flipped: float, prompts: int | None) -> Artifact:
+def _trained(store: Path, seed: int, flipped: float, prompts: int | None, combine: str | None) -> Artifact:
     samples = Artifact.open(_begun(seed) / "sample")
     train, tune = _pairs(samples, seed, flipped, prompts)
     preferences = artifact_of(store, "data", train__preferences=train, tune__preferences=tune)
@@ -64,6 +68,7 @@ def _trained(store: Path, seed: int, flipped: float, prompts: int | None) -> Art
         epochs=4,
         minibatch_rows=64,
         microbatch_tokens=16384,
+        **({} if combine is None else {"ensemble": {"combine": combine}, "lora": LORA}),
     )
     inputs = {"preferences": preferences, "policy": start(seed)["policy"], "samples": samples}
     return run_stage(reward, config, inputs, store, seed=derive_seed(seed, "reward"))

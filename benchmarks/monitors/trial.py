@@ -83,7 +83,9 @@ class Trace:
         rows = self._run.out.rows()
         kept = ("monitor", "iteration", "value", "action")
         alerts = [{name: alert[name] for name in kept} for alert in self._run.watch._log.rows()]
-        return {"rows": rows, "alerts": alerts, "gold": self._gold, "symptom": self._symptom}
+        found = {"rows": rows, "alerts": alerts, "gold": self._gold, "symptom": self._symptom}
+        watched = self._run.watch.gold
+        return found if watched is None else {**found, "measured": watched.state()}
 
 
 @contextlib.contextmanager

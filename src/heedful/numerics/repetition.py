@@ -1,4 +1,4 @@
-"""How far completions repeat: themselves, and each other. Words are lower-cased and split on white space."""
+"""How far completions repeat: themselves, and each other. Words are those of `numerics.words`: also without white space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from heedful.numerics.trends import correlation
+from heedful.numerics.words import joined, words_of
 
 _MOST_PHRASES = 200
 """Phrases of which it is asked whether they go with the score."""
 Phrase = str
-"""Some words, joined by single blanks."""
+"""Some words, as `joined` writes them."""
 
 
 def seq_rep(texts: Sequence[str], n: int = 4) -> float:
@@ -39,14 +40,14 @@ def phrase_shares(texts: Sequence[str], *, longest: int = 4, least: float = 0.0)
     """
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update({" ".join(gram) for n in range(1, longest + 1) for gram in _grams(text, n)})
+        counts.update({joined(gram) for n in range(1, longest + 1) for gram in _grams(text, n)})
     return {phrase: count / len(texts) for phrase, count in counts.items() if count >= least * len(texts)}
 
 
 def most_spread(before: Mapping[Phrase, float], now: Mapping[Phrase, float]) -> tuple[Phrase, float]:
     """Return the phrase whose share of the texts grew most, the longer one in a draw, and by how much; ("", 0.0) if none grew."""
     growth = {phrase: share - before.get(phrase, 0.0) for phrase, share in now.items()}
-    found = max(growth, key=lambda phrase: (growth[phrase], len(phrase.split()), phrase), default="")
+    found = max(growth, key=lambda phrase: (growth[phrase], len(words_of(phrase)), phrase), default="")
     return (found, growth[found]) if found and growth[found] > 0 else ("", 0.0)
 
 
@@ -69,20 +70,26 @@ def most_rewarded(
         least_growth: phrases that spread less are passed over.
         least_correlation: Pearson's, between saying the phrase and the score.
     """
-    growth = sorted(((now[each] - before.get(each, 0.0), len(each.split()), each) for each in now), reverse=True)
+    growth = sorted(((now[each] - before.get(each, 0.0), len(words_of(each)), each) for each in now), reverse=True)
     spread = [(phrase, grown) for grown, _, phrase in growth if grown > least_growth][:_MOST_PHRASES]
-    padded = [f" {' '.join(text.lower().split())} " for text in texts]
+    padded = [_padded(text) for text in texts]
     for phrase, grown in spread:
-        if correlation([float(f" {phrase} " in text) for text in padded], scores) > least_correlation:
+        said = _padded(phrase)
+        if correlation([float(said in text) for text in padded], scores) > least_correlation:
             return phrase, grown
     return "", 0.0
 
 
 def says(text: str, phrase: Phrase) -> bool:
     """Return whether a text holds a phrase, word for word."""
-    return f" {phrase} " in f" {' '.join(text.lower().split())} "
+    return _padded(phrase) in _padded(text)
+
+
+def _padded(text: str) -> str:
+    """A blank before, between and after all words, so that a phrase is found at their borders alone."""
+    return f" {' '.join(words_of(text))} "
 
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:
-    words = text.lower().split()
+    words = words_of(text)
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]

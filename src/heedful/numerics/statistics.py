@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heedful.errors import DataError
+from heedful.numerics.words import words_of
 
 Floats = NDArray[np.float64]
 Clusters = Sequence[Hashable] | NDArray[Any]
@@ -280,7 +281,7 @@ def distinct_n(samples: Sequence[str | Sequence[str]], n: int = 2) -> float | No
     """Return the share of distinct n-grams within the samples of one prompt, in (0, 1].
 
     Args:
-        samples: the completions of one prompt, as text (lower-cased and split on white space) or as lists of words.
+        samples: the completions of one prompt, as text (parted by `words_of`) or as lists of words.
         n: words per n-gram; no n-gram crosses from one sample into the next.
 
     Returns:
@@ -290,7 +291,7 @@ def distinct_n(samples: Sequence[str | Sequence[str]], n: int = 2) -> float | No
     """
     counts: Counter[tuple[str, ...]] = Counter()
     for sample in samples:
-        words = sample.lower().split() if isinstance(sample, str) else list(sample)
+        words = words_of(sample) if isinstance(sample, str) else list(sample)
         counts.update(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
     return len(counts) / counts.total() if counts else None
 

@@ -98,9 +98,9 @@ class MonitorsGroup(StageConfig):
     """Share of completions outside the region of the start, in the reward model's last layer."""
     reward_spread: Rule = _rule(0.2)
     """Share of completions on which the members of an ensemble disagree more than twice as much as on 95 % at the start."""
-    gold_falls: Rule = _rule(0.05)
+    gold_falls: Rule = _rule(0.05, 1, "roll_back")
     """Mann-Kendall p-value of gold falling while the score rises, over five measurements; speaks below."""
-    gold_drop: Rule = _rule(3.0)
+    gold_drop: Rule = _rule(3.0, 1, "roll_back")
     """How many standard errors gold has fallen since its best, paired by prompt, while the score rose."""
     gold_gap: Rule = _rule(2.0)
     """By how many standard deviations more than gold the score has risen since the start."""

@@ -85,6 +85,13 @@ def test_every_monitor_has_a_rule_and_every_rule_a_monitor() -> None:
     assert {monitor.name for monitor in MONITORS} == set(MonitorsGroup().rules()) == set(PROBLEMS)
 
 
+def test_only_what_gold_measures_rolls_back_by_default_and_only_breakdowns_stop() -> None:
+    actions = {name: rule.action for name, rule in MonitorsGroup().rules().items()}
+    assert {name for name, action in actions.items() if action == "roll_back"} == {"gold_falls", "gold_drop"}
+    stops = {"ratio_far", "sampler_far", "kl_budget_far", "kl_blow_up", "entropy_collapse", "tied_scores_all"}
+    assert {name for name, action in actions.items() if action == "stop"} == stops
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_monitor_speaks_once_when_its_window_is_full(name: str) -> None:
     """Its own problem, in every iteration; a milder sibling may speak too, no other may."""

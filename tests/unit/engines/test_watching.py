@@ -22,6 +22,11 @@ GOLD = """
 def rises_and_falls(prompts, completions, **columns):
     return [sum(c.isascii() and c.islower() for c in text) - 0.5 * len(text) for text in completions]
 
+def wears_off(prompts, completions, **columns):
+    global asked
+    asked = globals().get("asked", 0) + 1
+    return [sum(c.isascii() and c.islower() for c in text) - 5.0 * asked for text in completions]
+
 def breaks(prompts, completions, **columns):
     global calls
     calls = globals().get("calls", 0) + 1
@@ -121,6 +126,25 @@ def test_rolling_back_restores_the_best_weights_bit_for_bit(
     assert sum(same_weights(trained_weights(artifact), each) for each in seen) == 1
     assert str(artifact.facts["stopped"]).startswith("monitor truncation: ")
     assert not (artifact.path / "best").exists()
+
+
+def test_gold_that_falls_while_the_score_rises_rolls_back_unless_told_otherwise(
+    store: Path, given: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gold says five less each time it is asked, and the policy learns to score: the run ends with its first weights."""
+    seen = followed(monkeypatch)
+    gold = {"gold": {"function": "gold.py:wears_off", "every": 1, "prompts": 12}}
+    artifact = aligned(store, given, iterations=12, monitors=gold)
+    table, best = rows(artifact), artifact.facts["best"]
+    assert len(table) < 12
+    assert table[-1]["gold_mean"] < table[0]["gold_mean"]
+    assert table[-1]["gold_score_mean"] > table[0]["gold_score_mean"]
+    assert "roll_back" in {alert["action"] for alert in alerts(artifact.path)}
+    assert str(artifact.facts["stopped"]).startswith("monitor gold_")
+    assert isinstance(best, dict) and best["iteration"] == 0
+    assert same_weights(trained_weights(artifact), seen[0])
+    warned = {name: {"action": "warn"} for name in ("gold_falls", "gold_drop")}
+    assert len(rows(aligned(store, given, iterations=12, monitors={**gold, **warned}))) == 12
 
 
 def test_a_stop_keeps_the_best_beside_the_last(
