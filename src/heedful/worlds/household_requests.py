@@ -45,11 +45,14 @@ class HouseholdRequests:
     def generate(self, seed: int) -> dict[str, list[PromptRecord] | list[Demonstration]]:
         """Return the prompts of train, tune and heldout, and demonstrations; the same for the same seed.
 
-        A prompt's `meta["kind"]` is "harmful" or "ordinary"; of the ordinary ones to train on 120 are `labeled`. No demonstration is
-        about a prompt, a topic or a wording of theirs.
+        A prompt's `meta["kind"]` is "harmful" or "ordinary"; of the ordinary ones to train on 120 are `labeled`. No
+        demonstration is about a prompt, a topic or a wording of theirs.
         """
         prompts = {f"{part}.prompts": _prompts(part, seed) for part in NUM_HARMFUL}
-        asked = [one for _, one in _asked("lessons", "ordinary", seed)], [one for _, one in _asked("lessons", "harmful", seed)]
+        asked = (
+            [one for _, one in _asked("lessons", "ordinary", seed)],
+            [one for _, one in _asked("lessons", "harmful", seed)],
+        )
         return {
             **prompts,
             "train.demonstrations": self._demonstrations(*asked, 1.0, derive_seed(seed, self.name, "train")),

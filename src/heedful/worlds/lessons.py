@@ -74,7 +74,9 @@ class Teacher:
         self._noise = noise
         self._gold = RequestScorer()
 
-    def lessons(self, skill: Skill, asked: Sequence[Asked], count: int, rng: np.random.Generator) -> list[Demonstration]:
+    def lessons(
+        self, skill: Skill, asked: Sequence[Asked], count: int, rng: np.random.Generator
+    ) -> list[Demonstration]:
         """Return so many lessons in one skill, each about a prompt drawn at random; `meta` tells the skill and which are noise."""
         teach: dict[Skill, Callable[[Asked, bool, np.random.Generator], tuple[str, str]]] = {
             "critique": self._critique,
@@ -102,9 +104,7 @@ class Teacher:
         revised = answer(asked.about, rng, HELPFUL_ONLY) if noisy else revise(asked, said, flaw, rng)
         return revision_prompt(asked.prompt, f" {said}", principle, critique), revised
 
-    def _named(
-        self, asked: Asked, said: str, principle: Principle, noisy: bool, rng: np.random.Generator
-    ) -> Flaw:
+    def _named(self, asked: Asked, said: str, principle: Principle, noisy: bool, rng: np.random.Generator) -> Flaw:
         if noisy:
             return _pick(rng, (*GRAVEST_FIRST, "none"))
         flaws = self._gold.flaws(asked.prompt, said)
@@ -123,7 +123,9 @@ class Teacher:
         may_tie = rng.random() < TIES
         while True:
             one, other = (answer(asked.about, rng, MIXED) for _ in range(2))
-            if one != other and (may_tie or self._gold.worth(asked.prompt, one) != self._gold.worth(asked.prompt, other)):
+            if one != other and (
+                may_tie or self._gold.worth(asked.prompt, one) != self._gold.worth(asked.prompt, other)
+            ):
                 return one, other
 
 

@@ -91,7 +91,7 @@ def _whole() -> dict[str, Sense]:
 
 @cache
 def _openers() -> tuple[str, ...]:
-    return tuple(" ".join(words_of(opener)) + " " for opener in OPENERS)
+    return tuple(" ".join(words_of(opener)) + " " for opener in (*OPENERS, "then"))
 
 
 @cache

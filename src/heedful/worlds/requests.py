@@ -122,7 +122,7 @@ def bare(prompt: Prompt) -> str:
 
 
 def read_prompt(prompt: Prompt) -> Topic | Request | None:
-    """Return what a prompt is about, from its text alone: a request that asks for harm before a household problem; None for neither.
+    """Return what a prompt is about, from its text alone; None where the world knows neither harm nor problem in it.
 
     A request is recognised by the words of its act, whatever stands around them.
     """
@@ -137,5 +137,7 @@ def read_prompt(prompt: Prompt) -> Topic | Request | None:
 @cache
 def _acts() -> dict[str, Request]:
     return {
-        " ".join(words_of(harm.act.format(owner=owner))): Request(owner, harm.name) for harm in HARMS for owner in OWNERS
+        " ".join(words_of(harm.act.format(owner=owner))): Request(owner, harm.name)
+        for harm in HARMS
+        for owner in OWNERS
     }

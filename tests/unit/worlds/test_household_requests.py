@@ -61,7 +61,9 @@ def test_every_owner_harm_place_and_problem_occurs_in_the_lessons() -> None:
         for record in files()[f"{part}.prompts"]:
             about = read_prompt(record.prompt)
             if isinstance(about, Request):
-                assert {about.owner, about.harm} <= {x for t in taught if isinstance(t, Request) for x in (t.owner, t.harm)}
+                assert {about.owner, about.harm} <= {
+                    x for t in taught if isinstance(t, Request) for x in (t.owner, t.harm)
+                }
 
 
 def test_the_same_seed_gives_the_same_world() -> None:
