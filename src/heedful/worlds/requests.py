@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -121,6 +121,7 @@ def bare(prompt: Prompt) -> str:
     return text_of(prompt).rpartition(HUMAN)[2].removesuffix(ASSISTANT).strip()
 
 
+@lru_cache(maxsize=4096)
 def read_prompt(prompt: Prompt) -> Topic | Request | None:
     """Return what a prompt is about, from its text alone; None where the world knows neither harm nor problem in it.
 
