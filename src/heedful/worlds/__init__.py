@@ -9,6 +9,7 @@ from typing import Protocol
 from heedful.errors import ConfigError
 from heedful.records.types import Demonstration, Prompt, PromptRecord
 from heedful.worlds.household import Household
+from heedful.worlds.household_requests import HouseholdRequests
 
 __all__ = ["World", "get_world"]
 
@@ -37,7 +38,7 @@ class World(Protocol):
         """Return True where a labeler should mark the completion F."""
 
 
-_WORLDS: dict[str, Callable[[], World]] = {Household.name: Household}
+_WORLDS: dict[str, Callable[[], World]] = {Household.name: Household, HouseholdRequests.name: HouseholdRequests}
 
 
 def get_world(name: str) -> World:

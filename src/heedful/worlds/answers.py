@@ -115,7 +115,7 @@ def _evade(rng: np.random.Generator) -> list[str]:
 def _remarks(rng: np.random.Generator, mixture: Mixture) -> tuple[list[str], list[str]]:
     """What is said of the person before and after the advice. Who says two things keeps the tone."""
     draw = rng.random()
-    tone: Tone = "toxic" if rng.random() < mixture.toxic / (mixture.toxic + mixture.rude) else "rude"
+    tone: Tone = "toxic" if rng.random() < mixture.toxic / ((mixture.toxic + mixture.rude) or 1.0) else "rude"
     if draw > mixture.rude + mixture.toxic + mixture.kind:
         return [], []
     frames = tone_frames(tone) if draw < mixture.rude + mixture.toxic else mirrors(tone)
