@@ -6,7 +6,9 @@ One fine-tuned model, one reward model, one set of prompts and settings, fp32 on
 learning rate is the rival's best of three on prompts and a seed of their own, and ours is the same. The clock holds training alone.
 One examiner judges both sides' weights (`learning_exam.py`). What stays different is the algorithm: our value head stands on the
 policy's trunk and starts at 0, TRL's has a model of its own that starts as the reward model; our old log-probs come from a forward,
-TRL's from its sampler; TRL puts the score one token behind the end. Every run is kept in `rows/`, and an interrupted part goes on.
+TRL's from its sampler; TRL puts the score one token behind the end. Our rollout scores the text, with its tokens made anew and EOS
+behind it; TRL and the examiner score the sampled tokens. The estimator of KL (k1) and the whitening (Bessel) are TRL's on both sides,
+and no side clips gradients, since TRL does not. Every run is kept in `rows/`, and an interrupted part goes on.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def measure(side: Callable[..., Side], rows: Path, setting: Setting, args: argpa
     """
     wanted = min(setting.wanted, args.wanted)
     path = rows / f"{setting.name}.jsonl"
-    records = duel([side(setting.size, *setting.options)], path, wanted=wanted, turns=min(args.turns, 3 * wanted + 1))
+    records = duel([side(setting.size, *setting.options)], path, wanted=wanted, turns=min(args.turns, 4 * wanted + 4))
     count = len(values(records, OURS, "total"))
     if count < wanted:
         raise SystemExit(f"{setting.name}: {count} of {wanted} steps were undisturbed; they are kept, try again later")
