@@ -113,7 +113,7 @@ def llama_pair(size: Size) -> tuple[Any, Any]:
 
 
 def t5_pair(size: Size) -> tuple[Any, Any]:
-    """Return a policy and a reward model with random weights; flan-t5 has an output layer of its own, t5-small has not."""
+    """Return a policy and a reward model with random weights; both have one matrix for embedding and output, as transformers 5 builds a T5."""
     config = T5Config(
         vocab_size=size.vocabulary,
         d_model=size.width,
@@ -131,8 +131,8 @@ def t5_pair(size: Size) -> tuple[Any, Any]:
     )
     pair = T5ForConditionalGeneration(config), T5ForConditionalGeneration(config)
     for model in pair:
-        # with tied embeddings T5 divides by sqrt(width) itself
-        model.lm_head.weight.data.mul_(QUIET if config.tie_word_embeddings else QUIET / size.width**0.5)
+        # t5-small divides by sqrt(width) before the output layer, flan-t5 does not
+        model.lm_head.weight.data.mul_(QUIET if config.scale_decoder_outputs else QUIET / size.width**0.5)
     return pair
 
 

@@ -115,6 +115,9 @@ def open_sides(args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
     """Return the policy, whose output layer has the EOS bias, and its reference."""
     folder = args.models / "policy"
     model: Any = load_language_model(folder)
+    if getattr(model.config, "is_gated_act", False):
+        # flan-t5 has an output layer of its own, which transformers 5 ties to the embedding in a model that it builds
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     if not args.full_length:
         model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
     tokenizer = load_tokenizer(folder)
