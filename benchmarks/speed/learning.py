@@ -7,8 +7,9 @@ learning rate is the rival's best of three on prompts and a seed of their own, a
 One examiner judges both sides' weights (`learning_exam.py`). What stays different is the algorithm: our value head stands on the
 policy's trunk and starts at 0, TRL's has a model of its own that starts as the reward model; our old log-probs come from a forward,
 TRL's from its sampler; TRL puts the score one token behind the end. Our rollout scores the text, with its tokens made anew and EOS
-behind it; TRL and the examiner score the sampled tokens. The estimator of KL (k1) and the whitening (Bessel) are TRL's on both sides,
-and no side clips gradients, since TRL does not. Every run is kept in `rows/`, and an interrupted part goes on.
+behind it; TRL and the examiner score the sampled tokens. Rate, batch, epochs, clip ranges, KL coefficient, gamma, lambda, temperature,
+EOS penalty and whitening are the same; TRL has k1 for the KL and never clips gradients, and whether we do so too is chosen (`CHOICES`).
+Every run is kept in `rows/`, and an interrupted part goes on.
 """
 
 from __future__ import annotations
@@ -36,17 +37,25 @@ from benchmarks.speed.learning_curves import (
     t_interval,
     time_share,
 )
-from benchmarks.speed.learning_side import EVERY, LOG, ROWS, checkpoint
+from benchmarks.speed.learning_side import EVERY, KL_COEF, LOG, ROWS, checkpoint
 
 HERE = Path(__file__).resolve().parent
 COMMAND = "make bench-speed ARGS='--only learning'"
 SEEDS = (1, 2, 3, 4, 5)
 TUNING_SEED = 101
 RATES = (1e-4, 3e-4, 1e-3)
+CHOICES = {
+    "as-trl": (),
+    "own": ("--max-grad-norm", "1", "--kl-estimator", "exact"),
+    "own-half-value": ("--max-grad-norm", "1", "--kl-estimator", "exact", "--value-weight", "0.05"),
+}
+"""What we may choose for ourselves at the rival's rate, where the rival had the choice of the rate: as many tries each."""
 ITERATIONS = 30
 LONGER = 1.5
 """We go on for so many times the rival's episodes, for the time to its last reward; what is read at equal KL ends with its episodes."""
 OURS, RIVAL = "ours", "trl"
+DONE = "done"
+"""Stands beside a log that is complete."""
 Record = dict[str, Any]
 
 
@@ -66,9 +75,9 @@ class Plan:
         """The models of this check."""
         return self.work / "learning"
 
-    def length(self, side: str) -> int:
-        """Iterations of a run of this side."""
-        return int(self.iterations * LONGER) if side == OURS else self.iterations
+    def length(self, side: str, part: str) -> int:
+        """Iterations of a run of this side; runs to choose by have the rival's episodes on both sides."""
+        return int(self.iterations * LONGER) if (side, part) == (OURS, "heldout") else self.iterations
 
 
 def learning(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -77,16 +86,18 @@ def learning(args: argparse.Namespace) -> list[dict[str, Any]]:
     started = time.monotonic()
     build(plan)
     start = examined(plan, "heldout", plan.rows / "learning-start.jsonl", [None])[0]
-    lr = tuned(plan)
+    lr = tuned_rate(plan)
+    choice = tuned_choice(plan, lr)
     found: dict[str, list[list[Record]]] = {OURS: [], RIVAL: []}
     for number, seed in enumerate(SEEDS):
         for side in (OURS, RIVAL):
-            found[side].append(trained(plan, side, lr, seed, "heldout"))
+            found[side].append(trained(plan, Run(side, lr, seed, "heldout", choice if side == OURS else "")))
         print(f"seed {number + 1} of {len(SEEDS)} done after {time.monotonic() - started:.0f} s", flush=True)
     curves = {side: [curve(start, records) for records in runs] for side, runs in found.items()}
     equal = [curve(start, [r for r in run if r["iteration"] <= plan.iterations]) for run in found[OURS]]
     plot(curves, start["spread"], HERE / "learning.svg")
-    return figures(curves, equal, start, lr, plan.iterations * plan.batch) + paces(found)
+    told = f"learning, rate {lr:g}, ours {choice}, {plan.iterations * plan.batch} episodes"
+    return figures(curves, equal, start, told) + paces(found)
 
 
 def build(plan: Plan) -> None:
@@ -95,43 +106,62 @@ def build(plan: Plan) -> None:
     subprocess.run(command + (["--prompts", str(plan.prompts)] if plan.prompts else []), check=True)
 
 
-def command(plan: Plan, side: str, folder: Path, lr: float, seed: int) -> list[str]:
+@dataclass(frozen=True)
+class Run:
+    """One training: `part` is what it is examined on, `choice` one of `CHOICES` (ours alone)."""
+
+    side: str
+    lr: float
+    seed: int
+    part: str
+    choice: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return "-".join(filter(None, ("learning", self.side, self.choice, f"{self.lr:g}", str(self.seed), self.part)))
+
+
+def command(plan: Plan, run: Run, folder: Path) -> list[str]:
     """Return the command of a run."""
-    python = Path(sys.executable) if side == OURS else rival_python(plan.work / "trl112")
+    python = Path(sys.executable) if run.side == OURS else rival_python(plan.work / "trl112")
     settings = {
         "models": plan.models,
         "out": folder,
-        "seed": seed,
-        "lr": lr,
-        "iterations": plan.length(side),
+        "seed": run.seed,
+        "lr": run.lr,
+        "iterations": plan.length(run.side, run.part),
         "every": plan.every,
         "rows": plan.batch,
     }
-    script = HERE / ("learning_ours.py" if side == OURS else "learning_rival.py")
-    return [str(python), str(script), *(text for k, v in settings.items() for text in (f"--{k}", str(v)))]
+    script = HERE / ("learning_ours.py" if run.side == OURS else "learning_rival.py")
+    told = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    return [str(python), str(script), *told, *CHOICES.get(run.choice, ())]
 
 
-def trained(plan: Plan, side: str, lr: float, seed: int, part: str) -> list[Record]:
-    """Return the examined checkpoints of a run, from its file where it is complete; else train and examine it."""
-    path = plan.rows / f"learning-{side}-{lr:g}-{seed}-{part}.jsonl"
+def trained(plan: Plan, run: Run) -> list[Record]:
+    """Return the examined checkpoints of a run, from its file where it is there; else train and examine it."""
+    path = plan.rows / f"{run.name}.jsonl"
+    length = plan.length(run.side, run.part)
     known = read(path)
-    if known and known[-1]["iteration"] == plan.length(side):
+    if known and known[-1]["iteration"] == length:
         return known
-    folder = plan.work / "runs" / path.stem
+    path.unlink(missing_ok=True)  # of runs of another length
+    folder = plan.work / "runs" / run.name
     log = folder / LOG
-    if not (log.is_file() and len(read(log)) == plan.length(side)):
-        train(plan, side, folder, lr, seed)
+    if not (folder / DONE).is_file():
+        train(plan, run, folder)
     steps = [line for line in read(log) if line["kept"]]
     weights = [checkpoint(folder, line["iteration"]) for line in steps]
-    records = examined(plan, part, path, weights, steps)
+    records = examined(plan, run.part, path, weights, steps)
     shutil.rmtree(folder)
     last = records[-1]
-    print(f"{path.stem}: {last['seconds']:.0f} s, reward {last['reward']:.2f}, KL {last['kl']:.1f} nats", flush=True)
+    print(f"{run.name}: {last['seconds']:.0f} s, reward {last['reward']:.2f}, KL {last['kl']:.1f} nats", flush=True)
     return records
 
 
-def train(plan: Plan, side: str, folder: Path, lr: float, seed: int) -> None:
-    """Run one training, with a look at the machine's pace before and after it.
+def train(plan: Plan, run: Run, folder: Path) -> None:
+    """Train, with a look at the machine's pace before and after it.
 
     Raises:
         SystemExit: it failed; the end of what it wrote is told.
@@ -141,14 +171,13 @@ def train(plan: Plan, side: str, folder: Path, lr: float, seed: int) -> None:
     told, pace = folder / "told.log", Pace()
     before = pace.milliseconds()
     with told.open("w", encoding="utf-8") as file:
-        run = subprocess.run(
-            command(plan, side, folder, lr, seed), stdout=file, stderr=subprocess.STDOUT, env=environment()
-        )
-    if run.returncode:
-        raise SystemExit(f"{side}, seed {seed}: failed:\n{told.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+        done = subprocess.run(command(plan, run, folder), stdout=file, stderr=subprocess.STDOUT, env=environment())
+    if done.returncode:
+        raise SystemExit(f"{run.name} failed:\n{told.read_text(encoding='utf-8', errors='replace')[-2000:]}")
     paces = [before, pace.milliseconds()]
     lines = [line | {"pace": paces} for line in read(folder / LOG)]
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (folder / DONE).touch()
 
 
 def examined(
@@ -174,16 +203,24 @@ def read(path: Path) -> list[Record]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
-def tuned(plan: Plan) -> float:
-    """Return the rate at which the rival ends best: reward less KL cost, on the prompts that are kept for choices."""
-    from benchmarks.speed.learning_side import KL_COEF
+def tuned_rate(plan: Plan) -> float:
+    """Return the rate at which the rival ends best."""
+    return best({lr: Run(RIVAL, lr, TUNING_SEED, "tune") for lr in RATES}, plan)
 
+
+def tuned_choice(plan: Plan, lr: float) -> str:
+    """Return the choice with which we end best at that rate."""
+    return best({choice: Run(OURS, lr, TUNING_SEED, "tune", choice) for choice in CHOICES}, plan)
+
+
+def best(runs: dict[Any, Run], plan: Plan) -> Any:
+    """Return whose run ends with the most reward less KL cost, on the prompts that are kept for choices."""
     ends = {}
-    for lr in RATES:
-        last = trained(plan, RIVAL, lr, TUNING_SEED, "tune")[-1]
-        ends[lr] = last["reward"] - KL_COEF * last["kl"]
-        print(f"TRL, rate {lr:g}: reward less KL cost {ends[lr]:.3f} on the tuning prompts", flush=True)
-    return max(ends, key=lambda lr: ends[lr])
+    for key, run in runs.items():
+        last = trained(plan, run)[-1]
+        ends[key] = last["reward"] - KL_COEF * last["kl"]
+        print(f"{run.name}: reward less KL cost {ends[key]:.3f}", flush=True)
+    return max(ends, key=lambda key: ends[key])
 
 
 def curve(start: Record, records: Sequence[Record]) -> list[Point]:
@@ -192,14 +229,13 @@ def curve(start: Record, records: Sequence[Record]) -> list[Point]:
 
 
 def figures(
-    curves: dict[str, list[list[Point]]], equal: Sequence[Curve], start: Record, lr: float, episodes: int
+    curves: dict[str, list[list[Point]]], equal: Sequence[Curve], start: Record, told: str
 ) -> list[dict[str, Any]]:
     """Return the rows: the two figures of the check, and the levels behind them."""
     spread, count = start["spread"], len(curves[RIVAL])
     leads = [lead_at_equal_kl(ours, rival) for ours, rival in zip(equal, curves[RIVAL], strict=True)]
     shares = [time_share(ours, rival) for ours, rival in zip(curves[OURS], curves[RIVAL], strict=True)]
     lead = t_interval([value / spread for value, _ in leads])
-    told = f"learning, rate {lr:g}, {episodes} episodes"
     rows = [
         row(
             f"{told}: held-out reward at equal KL, ours less TRL's",

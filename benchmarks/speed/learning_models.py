@@ -118,7 +118,8 @@ def judge_of(policy: LanguagePolicy, world: Any, prompts: Sequence[str]) -> Llam
     gold = torch.tensor([world.utility(prompt, answer) for prompt, answer in zip(texts, answers, strict=True)])
     wanted = (gold - gold.mean()) / gold.std()
     model: Any = policy.bare
-    config = type(model.config)(**{**model.config.to_dict(), "num_labels": 1})
+    shape = {k: v for k, v in model.config.to_dict().items() if k not in ("id2label", "label2id")}
+    config = type(model.config)(**shape, num_labels=1)
     judge = LlamaForSequenceClassification(config)
     judge.model.load_state_dict(model.model.state_dict())
     torch.nn.init.zeros_(judge.score.weight)

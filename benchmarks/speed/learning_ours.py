@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         copied_reference(policy),
         reward_model(args.models / "reward"),
         kl=FixedKL(shared.KL_COEF),
-        rewards=RewardSettings(kl_estimator="k1", missing_eos_value=shared.MISSING_EOS),
+        rewards=RewardSettings(kl_estimator=args.kl_estimator, missing_eos_value=shared.MISSING_EOS),
         max_new_tokens=shared.RESPONSE,
         batch_rows=args.rows,
         budget=ForwardBudget(CELLS),
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> None:
         gae_lambda=shared.LAMBDA,
         clip_range=shared.CLIP,
         value_clip_range=shared.VALUE_CLIP,
-        vf_coef=shared.VALUE_WEIGHT,
+        vf_coef=args.value_weight,
         whitening="bessel",
-        max_grad_norm=None,
+        max_grad_norm=args.max_grad_norm,
     )
     texts = batches(args.models, args.rows, args.seed)
     course = shared.Course(args.out, every=args.every, last=args.iterations, rows=args.rows)

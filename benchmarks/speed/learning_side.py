@@ -13,7 +13,7 @@ CLIP, VALUE_CLIP, VALUE_WEIGHT = 0.2, 0.2, 0.1
 GAMMA, LAMBDA, TEMPERATURE = 1.0, 0.95, 1.0
 KL_COEF, MISSING_EOS = 0.05, 1.0
 RESPONSE = 56
-EVERY = 5
+EVERY = 3
 """Iterations between two checkpoints."""
 LOG = "log.jsonl"
 
@@ -28,6 +28,9 @@ def arguments(about: str | None) -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, required=True)
     parser.add_argument("--every", type=int, default=EVERY)
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--max-grad-norm", type=float, help="ours alone")
+    parser.add_argument("--kl-estimator", choices=["k1", "exact"], default="k1", help="ours alone")
+    parser.add_argument("--value-weight", type=float, default=VALUE_WEIGHT, help="ours alone")
     return parser.parse_args()
 
 

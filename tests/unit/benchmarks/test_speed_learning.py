@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.speed import learning_models, learning_ours, learning_side
-from benchmarks.speed.learning import OURS, Plan, examined, figures, plot, read
+from benchmarks.speed.learning import OURS, Plan, Run, best, examined, figures, plot, read, trained
 from benchmarks.speed.learning_curves import (
     PENALTY,
     Point,
@@ -20,6 +20,7 @@ from benchmarks.speed.learning_curves import (
     time_to_reward,
 )
 from benchmarks.speed.learning_exam import Examiner
+from heedful.worlds import get_world
 
 START = Point(0, 0.0, 0.0)
 SLOW = [START, Point(10, 1.0, 4.0), Point(20, 1.5, 6.0)]
@@ -64,14 +65,25 @@ def test_intervals_by_hand() -> None:
 def test_figures_name_the_lead_in_sd_of_the_start(tmp_path: Path) -> None:
     curves = {"ours": [FAST] * 3, "trl": [SLOW] * 3}
     start = {"reward": 0.0, "spread": 0.5}
-    rows = figures(curves, [FAST] * 3, start, 1e-3, 640)
+    rows = figures(curves, [FAST] * 3, start, "trial")
     assert rows[0]["value"] == rows[0]["low"] == pytest.approx(1.5)
     assert rows[0]["met"] and rows[1]["met"]
     assert rows[1]["value"] == pytest.approx(0.075)
-    worse = figures({"ours": [SLOW] * 3, "trl": [FAST] * 3}, [SLOW] * 3, start, 1e-3, 640)
+    worse = figures({"ours": [SLOW] * 3, "trl": [FAST] * 3}, [SLOW] * 3, start, "trial")
     assert worse[0]["met"] is False and worse[1]["met"] is False
     plot(curves, 0.5, tmp_path / "x.svg")
     assert "<svg" in (tmp_path / "x.svg").read_text(encoding="utf-8")
+
+
+class LongIsGood:
+    """The household world's texts with a gold that tells even what an untrained model writes apart."""
+
+    generate = staticmethod(get_world("household").generate)
+
+    @staticmethod
+    def utility(_prompt: str, completion: str) -> float:
+        """Return the number of characters."""
+        return float(len(completion))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +95,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         patch.setattr(learning_models, "VOCABULARY", 300)
         patch.setattr(learning_models, "LESSON_EPOCHS", 1)
         patch.setattr(learning_models, "JUDGE_EPOCHS", 1)
+        patch.setattr(learning_models, "get_world", lambda _name: LongIsGood())
         learning_models.build(folder / "learning", 8)
     return Plan(folder, folder / "rows", iterations=2, every=1, batch=8, prompts=8)
 
@@ -90,7 +103,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def test_our_side_trains_and_one_examiner_sees_it(tiny: Plan, tmp_path: Path) -> None:
     """At the start the KL is exactly 0; each checkpoint then has moved, and only training runs on the clock."""
     settings = {"models": tiny.models, "out": tmp_path, "seed": 1, "lr": 1e-3, "iterations": 2, "every": 1, "rows": 8}
-    learning_ours.run(argparse.Namespace(**settings))
+    more = {"max_grad_norm": 1.0, "kl_estimator": "exact", "value_weight": 0.1}
+    learning_ours.run(argparse.Namespace(**settings, **more))
     steps = read(tmp_path / learning_side.LOG)
     assert [line["episodes"] for line in steps] == [8, 16]
     assert 0 < steps[0]["seconds"] < steps[1]["seconds"]
@@ -120,8 +134,25 @@ def test_both_forms_of_the_reward_model_agree(tiny: Plan) -> None:
 
 
 def test_our_runs_go_on_longer(tiny: Plan) -> None:
-    assert (tiny.length(OURS), tiny.length("trl")) == (3, 2)
+    lengths = [tiny.length(side, part) for side in (OURS, "trl") for part in ("heldout", "tune")]
+    assert lengths == [3, 2, 2, 2]
 
 
 def test_examiner_gives_the_same_marks_twice(tiny: Plan) -> None:
     assert Examiner(tiny.models, "heldout").examine(None) == Examiner(tiny.models, "heldout").examine(None)
+
+
+def test_the_best_run_is_that_with_most_reward_less_kl_cost(tmp_path: Path) -> None:
+    """0.9 - 0.05 * 2 = 0.8 beats 1.2 - 0.05 * 10 = 0.7; runs that are in the files are not run again."""
+    plan = Plan(tmp_path, tmp_path / "rows", iterations=4)
+    plan.rows.mkdir()
+    runs = {lr: Run("trl", lr, 7, "tune") for lr in (1e-4, 1e-3)}
+    for run, (reward, kl) in zip(runs.values(), ((0.9, 2.0), (1.2, 10.0)), strict=True):
+        line = {"iteration": 4, "reward": reward, "kl": kl}
+        (plan.rows / f"{run.name}.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    assert best(runs, plan) == 1e-4
+
+
+def test_a_run_that_fails_tells_its_last_words(tiny: Plan) -> None:
+    with pytest.raises(SystemExit, match=r"(?s)own-1e-06-1-heldout failed.*nowhere"):
+        trained(Plan(tiny.work / "nowhere", tiny.rows, iterations=1), Run(OURS, 1e-6, 1, "heldout", "own"))
