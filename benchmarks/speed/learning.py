@@ -149,7 +149,7 @@ def trained(plan: Plan, run: Run) -> list[Record]:
     path.unlink(missing_ok=True)  # of runs of another length
     folder = plan.work / "runs" / run.name
     log = folder / LOG
-    if not (folder / DONE).is_file():
+    if not ((folder / DONE).is_file() and len(read(log)) == length):
         train(plan, run, folder)
     steps = [line for line in read(log) if line["kept"]]
     weights = [checkpoint(folder, line["iteration"]) for line in steps]
@@ -274,7 +274,9 @@ def paces(found: dict[str, list[list[Record]]]) -> list[dict[str, Any]]:
     rows = []
     for side, runs in found.items():
         seen = [pace for run in runs for pace in run[-1]["pace"]]
-        rows.append(row(f"learning: a fixed matmul around the runs, {side}", *spread_of(seen, "ms"), len(seen), COMMAND))
+        rows.append(
+            row(f"learning: a fixed matmul around the runs, {side}", *spread_of(seen, "ms"), len(seen), COMMAND)
+        )
     return rows
 
 
@@ -285,7 +287,9 @@ def plot(curves: dict[str, list[list[Point]]], spread: float, path: Path) -> Non
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     looks = {OURS: ("#1f5fa8", "ours", "-"), RIVAL: ("#b5541c", "TRL 1.12.0", "--")}
-    for panel, (name, label) in zip(panels, (("kl", "KL from the start, nats per answer"), ("seconds", "time, s")), strict=True):
+    for panel, (name, label) in zip(
+        panels, (("kl", "KL from the start, nats per answer"), ("seconds", "time, s")), strict=True
+    ):
         for side, runs in curves.items():
             color, called, line = looks[side]
             for number, run in enumerate(runs):

@@ -114,7 +114,9 @@ def judge_of(policy: LanguagePolicy, world: Any, prompts: Sequence[str]) -> Llam
     context = policy.tokens(texts, room=RESPONSE)
     seeds = [derive_seed(0, "learning", "judge", row) for row in range(len(texts))]
     sampled = sample(policy, context, seeds, max_new_tokens=RESPONSE, batch_rows=128)
-    answers = [policy.renderer.completion_text(a[m].tolist()) for a, m in zip(sampled.actions, sampled.mask, strict=True)]
+    answers = [
+        policy.renderer.completion_text(a[m].tolist()) for a, m in zip(sampled.actions, sampled.mask, strict=True)
+    ]
     gold = torch.tensor([world.utility(prompt, answer) for prompt, answer in zip(texts, answers, strict=True)])
     wanted = (gold - gold.mean()) / gold.std()
     model: Any = policy.bare
@@ -145,7 +147,8 @@ def scores(judge: Any, context: PromptTokens, sampled: Sampled) -> Tensor:
     counts = sampled.mask.sum(1)
     lengths = context.lengths + counts
     rows = [
-        torch.cat([context.tokens[i, : context.lengths[i]], sampled.actions[i, : counts[i]]]) for i in range(len(counts))
+        torch.cat([context.tokens[i, : context.lengths[i]], sampled.actions[i, : counts[i]]])
+        for i in range(len(counts))
     ]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=judge.config.pad_token_id)
     # right padding: what is causal does not see it

@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
         budget=ForwardBudget(CELLS),
     )
     # Adam as transformers' Trainer sets it for the rival, without weight decay
-    optimizer = torch.optim.AdamW([p for _, p in policy.trainable()], lr=args.lr, eps=1e-8, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for _, p in policy.trainable()], lr=args.lr, eps=1e-8, weight_decay=0.0, fused=True
+    )
     settings = PPOSettings(
         num_epochs=shared.EPOCHS,
         minibatch_rows=args.rows // shared.MINIBATCHES,

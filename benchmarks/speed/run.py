@@ -160,7 +160,13 @@ def memory_of_state(args: argparse.Namespace) -> Rows:
     rows = []
     for size in ("small", "base"):
         namespace = argparse.Namespace(
-            models=models(size), method="lora", precision="fp32", value="shared", full_length=False, r=side.R, targets=side.TARGETS
+            models=models(size),
+            method="lora",
+            precision="fp32",
+            value="shared",
+            full_length=False,
+            r=side.R,
+            targets=side.TARGETS,
         )
         policy, _ = side.open_sides(namespace)
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in policy.model.parameters()}
@@ -268,7 +274,13 @@ PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
         beside, name=name, size=name.partition("-")[0], epochs=1 if name.startswith("base") else 4, **line
     )
     for name, line in LINES.items()
-} | {"memory-of-state": memory_of_state, "ceilings": ceiling, "growth": growing, "learning": learning, "t5": encoder_decoders}
+} | {
+    "memory-of-state": memory_of_state,
+    "ceilings": ceiling,
+    "growth": growing,
+    "learning": learning,
+    "t5": encoder_decoders,
+}
 
 
 if __name__ == "__main__":

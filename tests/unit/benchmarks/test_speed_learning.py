@@ -20,6 +20,7 @@ from benchmarks.speed.learning_curves import (
     time_to_reward,
 )
 from benchmarks.speed.learning_exam import Examiner
+
 from heedful.worlds import get_world
 
 START = Point(0, 0.0, 0.0)
@@ -91,7 +92,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A world of eight prompts a part, and models that have hardly learned."""
     folder = tmp_path_factory.mktemp("learning")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning_models, "SHAPE", {**learning_models.SHAPE, "hidden": 16, "layers": 1, "intermediate": 32})
+        patch.setattr(
+            learning_models, "SHAPE", {**learning_models.SHAPE, "hidden": 16, "layers": 1, "intermediate": 32}
+        )
         patch.setattr(learning_models, "VOCABULARY", 300)
         patch.setattr(learning_models, "LESSON_EPOCHS", 1)
         patch.setattr(learning_models, "JUDGE_EPOCHS", 1)

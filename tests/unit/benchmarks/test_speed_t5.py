@@ -10,6 +10,7 @@ import torch
 from benchmarks.speed import lengths, t5
 from benchmarks.speed.duel import Side
 from benchmarks.speed.models import SIZES, build
+
 from heedful.engines import generation
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_policy
 
