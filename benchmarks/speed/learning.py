@@ -2,14 +2,15 @@
 
     python benchmarks/speed/run.py --only learning
 
-One fine-tuned model, one reward model, one set of prompts and settings, fp32 on both sides, one run at a time, the sides in turn. The
-learning rate is the rival's best of three on prompts and a seed of their own, and ours is the same. The clock holds training alone.
-One examiner judges both sides' weights (`learning_exam.py`). What stays different is the algorithm: our value head stands on the
-policy's trunk and starts at 0, TRL's has a model of its own that starts as the reward model; our old log-probs come from a forward,
-TRL's from its sampler; TRL puts the score one token behind the end. Our rollout scores the text, with its tokens made anew and EOS
-behind it; TRL and the examiner score the sampled tokens. Rate, batch, epochs, clip ranges, KL coefficient, gamma, lambda, temperature,
-EOS penalty and whitening are the same; TRL has k1 for the KL and never clips gradients, and whether we do so too is chosen (`CHOICES`).
-Every run is kept in `rows/`, and an interrupted part goes on.
+One fine-tuned model, one reward model, one set of prompts and settings, fp32 on both sides, one run at a time, the
+sides in turn. The learning rate is the rival's best of three on prompts and a seed of their own, and ours is the same.
+The clock holds training alone. One examiner judges both sides' weights (`learning_exam.py`). What stays different is
+the algorithm: our value head stands on the policy's trunk and starts at 0, TRL's has a model of its own that starts as
+the reward model; our old log-probs come from a forward, TRL's from its sampler; TRL puts the score one token behind the
+end. Our rollout scores the text, with its tokens made anew and EOS behind it; TRL and the examiner score the sampled
+tokens. Rate, batch, epochs, clip ranges, KL coefficient, gamma, lambda, temperature, EOS penalty and whitening are the
+same; TRL has k1 for the KL and never clips gradients, and whether we do so too is chosen (`CHOICES`). Every run is kept
+in `rows/`, and an interrupted part goes on.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ CHOICES = {
 """What we may choose for ourselves at the rival's rate, where the rival had the choice of the rate: as many tries each."""
 ITERATIONS = 30
 LONGER = 1.5
-"""We go on for so many times the rival's episodes, for the time to its last reward; what is read at equal KL ends with its episodes."""
+"""We go on for so many times the rival's episodes, for the time to its last reward; what is read at equal KL ends with them."""
 OURS, RIVAL = "ours", "trl"
 DONE = "done"
 """Stands beside a log that is complete."""

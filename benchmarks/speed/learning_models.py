@@ -2,10 +2,10 @@
 
     python benchmarks/speed/learning_models.py --out work/learning
 
-The text is the generated household world: the policy is fine-tuned on its demonstrations, of which about 30 % are rude. The reward
-model is fitted to what the world holds for good (its gold), on answers of the fine-tuned policy to the training prompts, so that it is
-no better than a learned reward is; its scores of these have mean about 0 and sd 1. It is an ordinary transformers sequence classifier
-with the policy's tokenizer, which is the form that TRL's PPO takes.
+The text is the generated household world: the policy is fine-tuned on its demonstrations, of which about 30 % are rude.
+The reward model is fitted to what the world holds for good (its gold), on answers of the fine-tuned policy to the
+training prompts, so that it is no better than a learned reward is; its scores of these have mean about 0 and sd 1. It
+is an ordinary transformers sequence classifier with the policy's tokenizer, which is the form that TRL's PPO takes.
 """
 
 from __future__ import annotations

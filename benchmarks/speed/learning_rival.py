@@ -1,6 +1,7 @@
 """The rival's side of the learning check: one run of TRL 1.12.0's PPO with checkpoints; runs in an environment of its own.
 
-    work/trl112/bin/python benchmarks/speed/learning_rival.py --models work/learning --out work/runs/trl-1 --seed 1 --lr 3e-4 --iterations 30
+    work/trl112/bin/python benchmarks/speed/learning_rival.py \\
+        --models work/learning --out work/runs/trl-1 --seed 1 --lr 3e-4 --iterations 30
 
 Nothing of TRL is changed; functions that it calls are wrapped, to know when an iteration begins and ends.
 """

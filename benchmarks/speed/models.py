@@ -42,7 +42,8 @@ QUIET = 0.02
 
 @dataclass(frozen=True)
 class Size:
-    """`text` is how many characters of Python source the tokenizer is trained on; a T5 has `layers` twice: `t5` is its feed-forward."""
+    """`text` is how many characters of Python source the tokenizer is trained on. `t5` is the feed-forward layer's kind of a T5, which
+    has `layers` twice."""
 
     vocabulary: int
     width: int
@@ -113,7 +114,7 @@ def llama_pair(size: Size) -> tuple[Any, Any]:
 
 
 def t5_pair(size: Size) -> tuple[Any, Any]:
-    """Return a policy and a reward model with random weights; both have one matrix for embedding and output, as transformers 5 builds a T5."""
+    """Return a policy and a reward model with random weights; embedding and output are one matrix, as transformers 5 builds it."""
     config = T5Config(
         vocab_size=size.vocabulary,
         d_model=size.width,

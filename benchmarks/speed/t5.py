@@ -1,8 +1,9 @@
 """Our numbers for encoder-decoders, which TRL cannot run: a T5 of 60M parameters, and the published lab setting with one of 250M.
 
-The lab: batch 16, minibatches of 4, one epoch, LoRA of rank 32 on the queries and values of flan-t5-base, 100 to 400 new tokens, 92 s
-per PPO step on 8 virtual cores. Here the weights are random (time does not ask for their values), the lengths are evenly spread
-over 100 to 400, prompts have 60 to 260 tokens, and the reward model is a T5 of the policy's own size.
+The lab: batch 16, minibatches of 4, one epoch, LoRA of rank 32 on the queries and values of flan-t5-base, 100 to 400
+new tokens, 92 s per PPO step on 8 virtual cores. Here the weights are random (time does not ask for their values), the
+lengths are evenly spread over 100 to 400, prompts have 60 to 260 tokens, and the reward model is a T5 of the policy's
+own size.
 """
 
 from __future__ import annotations
