@@ -105,8 +105,8 @@ def processor_seconds(pid: int) -> float:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of both sides: this one, with threads that sleep while the other side has its turn."""
-    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    """Return the environment of both sides: this one. Idle OpenMP threads sleep after some milliseconds by themselves."""
+    return {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
 
 
 class Pace:
@@ -138,7 +138,7 @@ def duel(sides: Sequence[Side], rows: Path, *, wanted: int = WANTED, turns: int 
         turns: iterations per side at most, in this call.
     """
     rows.parent.mkdir(parents=True, exist_ok=True)
-    done = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()] if rows.is_file() else []
+    done = kept(rows)
     if enough(judged(done), sides, wanted):
         return judged(done)
     pace = Pace()
@@ -161,6 +161,11 @@ def duel(sides: Sequence[Side], rows: Path, *, wanted: int = WANTED, turns: int 
         for one in running:
             one.__exit__(None, None, None)
     return judged(done)
+
+
+def kept(rows: Path) -> list[Record]:
+    """Return the iterations of a file as they were written; none where it is not there."""
+    return [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()] if rows.is_file() else []
 
 
 def judged(records: Sequence[Record]) -> list[Record]:

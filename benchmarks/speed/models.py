@@ -42,8 +42,8 @@ QUIET = 0.02
 
 @dataclass(frozen=True)
 class Size:
-    """`text` is how many characters of Python source the tokenizer is trained on. `t5` is the feed-forward layer's kind of a T5, which
-    has `layers` twice."""
+    """`text` is how many characters of Python source the tokenizer is trained on. `t5` is the kind of feed-forward layer of a T5,
+    which has `layers` twice."""
 
     vocabulary: int
     width: int

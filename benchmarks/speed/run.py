@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 from benchmarks.speed import ceilings, growth, t5  # noqa: E402
-from benchmarks.speed.duel import TURNS, WANTED, Record, Side, duel, ratio_of_medians, values  # noqa: E402
+from benchmarks.speed.duel import TURNS, WANTED, Record, Side, duel, judged, kept, ratio_of_medians, values  # noqa: E402
 from benchmarks.speed.environment import rival_python  # noqa: E402
 from benchmarks.speed.learning import learning  # noqa: E402
 
@@ -31,7 +32,9 @@ WORK, ROWS = HERE / "work", HERE / "rows"
 COMMAND = "make bench-speed"
 RATIO_BAR = 0.01
 """The rival may only be run in a setting whose ratio is on average this near to 1 before the first step."""
-RIVAL_SETTINGS = [(precision, attention) for precision in ("fp32", "amp", "bf16") for attention in ("sdpa", "eager")]
+RIVAL_SETTINGS = [(precision, attention) for precision in ("amp", "bf16", "fp32") for attention in ("sdpa", "eager")]
+HOPELESS = 1.5
+"""A setting whose first iteration takes so many times as long as the best of another is not the best."""
 OURS, RIVAL = "ours", "trl"
 Rows = list[dict[str, Any]]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -81,7 +84,7 @@ def beside(
 ) -> Rows:
     """One line of the table: both sides in turns. `precision` "best" is each side's fastest that keeps the ratio at 1."""
     shared = ["--method", method, "--epochs", str(epochs)]
-    chosen = ("fp32", "sdpa") if precision == "fp32" else best_rival(args, size, method)
+    chosen = ("fp32", "sdpa") if precision == "fp32" else best_rival(args, size)
     mine = "fp32" if precision == "fp32" else "bf16"
     pair = [
         ours(size, *shared, "--precision", mine, "--value", value),
@@ -134,22 +137,27 @@ def levels(records: Sequence[Record], label: str) -> Rows:
     return rows
 
 
-def best_rival(args: argparse.Namespace, size: str, method: str) -> tuple[str, str]:
-    """Return the rival's fastest (precision, attention) whose ratio error is small; tried once per size and method."""
+def best_rival(args: argparse.Namespace, size: str) -> tuple[str, str]:
+    """Return the rival's fastest (precision, attention) whose ratio error is small; tried once per size, on full fine-tuning.
+
+    A setting whose ratio is off, or whose first iteration is already much slower than another's best, is not tried further.
+    """
     found: dict[tuple[str, str], float] = {}
     for precision, attention in RIVAL_SETTINGS:
-        path = ROWS / f"tuning-{size}-{method}-{precision}-{attention}.jsonl"
-        options = ["--method", method, "--epochs", "1", "--precision", precision, "--attention", attention]
-        records = duel([rival(size, *options)], path, wanted=min(2, args.wanted), turns=min(6, args.turns))
-        error = max(record["ratio_mean_error"] for record in records if record["warm_up"])
+        path = ROWS / f"tuning-{size}-{precision}-{attention}.jsonl"
+        options = ["--method", "full", "--epochs", "1", "--precision", precision, "--attention", attention]
+        side = rival(size, *options)
+        first = (kept(path) or duel([side], path, turns=1))[0]
+        error = first["ratio_mean_error"]
+        hopeless = error >= RATIO_BAR or first["total"] > HOPELESS * min(found.values(), default=math.inf)
+        records = [] if hopeless else duel([side], path, wanted=min(2, args.wanted), turns=min(6, args.turns))
         times = values(records, RIVAL, "total")
-        print(
-            f"TRL {size} {method} {precision} {attention}: {times} s, ratio off by {error:.1e} on average", flush=True
-        )
-        if error < RATIO_BAR and times:
+        told = f"{times} s" if times else f"{first['total']:.1f} s at first, not tried further"
+        print(f"TRL {size} {precision} {attention}: {told}, ratio off by {error:.1e} on average", flush=True)
+        if times:
             found[precision, attention] = min(times)
     if not found:
-        raise SystemExit(f"TRL, {size}, {method}: no undisturbed iteration in any setting; try in a quieter hour")
+        raise SystemExit(f"TRL, {size}: no undisturbed iteration in any setting; try in a quieter hour")
     return min(found, key=lambda setting: found[setting])
 
 
@@ -190,7 +198,7 @@ def ceiling(args: argparse.Namespace) -> Rows:
             continue
         shape = ceilings.Shape.of(AutoConfig.from_pretrained(str(models(size) / "policy")))
         precision = "fp32" if part.endswith("fp32") else "bf16"
-        records = duel([ours(size)], path, wanted=0)
+        records = judged(kept(path))
         rows += used(records, shape, part, precision, 1 if size == "base" else 4, speed)
     return rows
 

@@ -21,6 +21,8 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from heedful.numerics.moving import take
+
 NAME = "heedful"
 PACKING = "heedful_packing"
 """Name of the argument that carries a `Packing` through a model's forward to its attention."""
@@ -40,11 +42,14 @@ class Packing:
     bf16, some hundred KiB each, so on a CPU few different N are better.
 
     `places` [B, L] says where in the N tokens each cell of the padded rows stands (any place for a cell beyond its row's
-    end), `cells` [N] where among the B * L cells each token stands.
+    end), `cells` [N] where among the B * L cells each token stands. `real` [B * L] bool is True for a cell within its row,
+    `own` [N] bool for a token that belongs to one.
     """
 
     places: Tensor
     cells: Tensor
+    real: Tensor
+    own: Tensor
 
     @classmethod
     def of(cls, lengths: Tensor, multiple: int = 1) -> Packing:
@@ -54,16 +59,19 @@ class Packing:
         starts = lengths.cumsum(0) - lengths
         places = torch.where(real, starts[:, None] + columns, 0)
         cells = real.flatten().nonzero()[:, 0]
-        return cls(places, pad(cells, (0, -len(cells) % multiple)))
+        filled = -len(cells) % multiple
+        own = pad(torch.ones_like(cells, dtype=torch.bool), (0, filled))
+        return cls(places, pad(cells, (0, filled)), real.flatten(), own)
 
     def apart(self, packed: Tensor) -> Tensor:
         """Return [B, H, L, D] for [1, H, N, D]; a cell beyond a row's end holds something that no token may look at."""
-        rows = packed[0].transpose(0, 1).index_select(0, self.places.flatten())
+        tokens = packed[0].transpose(0, 1)
+        rows = take(tokens, self.places.flatten(), self.cells, self.own)
         return rows.unflatten(0, self.places.shape).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
 
     def together(self, rows: Tensor) -> Tensor:
         """Return [1, N, ...] for [B, L, ...]."""
-        return rows.flatten(0, 1).index_select(0, self.cells)[None]
+        return take(rows.flatten(0, 1), self.cells, self.places.flatten(), self.real)[None]
 
     def inputs(self, tokens: Tensor) -> dict[str, Any]:
         """Return what a packable body takes for tokens [B, L]."""

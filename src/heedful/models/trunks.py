@@ -184,10 +184,13 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 def halve_frozen(model: nn.Module) -> None:
     """Hold the frozen weights of linear layers in bf16, to which autocast would cast them at every forward; no number changes.
 
-    Weights that are also embeddings stay, and so do frozen adapters.
+    Weights that are also embeddings stay, and so do frozen adapters. An adapter reads what is already in bf16 as it is; peft
+    would cast it to the adapter's fp32, and autocast back.
     """
     embedded = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for name, module in model.named_modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
         if isinstance(module, nn.Linear) and "lora_" not in name:
             for parameter in (module.weight, module.bias):
                 whole = parameter is not None and parameter.is_floating_point()  # quantised weights are bytes

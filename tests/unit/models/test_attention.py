@@ -270,6 +270,26 @@ def test_frozen_weights_in_bf16_change_no_number(make: Any) -> None:
     assert not any("norm" in name or "embed" in name for name in halved)
 
 
+def test_an_adapter_that_reads_bf16_as_it_is_changes_no_number() -> None:
+    from heedful.models.adapters import add_lora
+
+    found = []
+    for casts in (True, False):
+        model = add_lora(llama(), r=4, alpha=8.0, targets="all-linear", seed=0)
+        trunk = make_trunk(model.get_base_model(), "bf16")
+        halve_frozen(model)
+        layers = [module for module in model.modules() if hasattr(module, "cast_input_dtype_enabled")]
+        assert layers
+        for layer in layers:
+            assert layer.cast_input_dtype_enabled is False
+            layer.cast_input_dtype_enabled = casts
+        states = trunk.states(PROMPTS, ACTIONS, MASK)
+        states.hidden.square().sum().backward()
+        found.append([states.hidden.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_trainable_weights_and_adapters_stay_fp32() -> None:
     from heedful.models.adapters import add_lora
 
