@@ -18,6 +18,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from benchmarks.speed.lengths import end_at  # noqa: E402
 from benchmarks.speed.turns import LR, Turns, eos_bias  # noqa: E402
 
 from heedful.engines import rollout as rolling  # noqa: E402
@@ -25,7 +26,7 @@ from heedful.engines.memory import ForwardBudget, decoding_budget, release  # no
 from heedful.engines.ppo import PPOSettings, update  # noqa: E402
 from heedful.engines.rollout import RewardSettings, TextRollout  # noqa: E402
 from heedful.models.adapters import add_lora  # noqa: E402
-from heedful.models.backbones import Backbone, Reading  # noqa: E402
+from heedful.models.backbones import Reading, body_of  # noqa: E402
 from heedful.models.heads import ScalarHead  # noqa: E402
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids  # noqa: E402
 from heedful.models.policy import LanguagePolicy, Reference, base_reference, copied_reference  # noqa: E402
@@ -35,6 +36,8 @@ from heedful.numerics.kl import FixedKL  # noqa: E402
 
 RATIO_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 R, ALPHA = 16, 32.0
+READ = 1024
+"""Tokens that a T5 reward model reads at most; a Llama's has the usual 512."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 KL_COEF, MISSING_EOS = 0.05, 1.0
 
@@ -44,6 +47,8 @@ def main() -> None:
     args = arguments()
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.lengths:
+        end_at(*args.lengths)
     turns = Turns()
     policy, reference = open_sides(args)
     scorer = reward_model(args.models / "reward", args.precision)
@@ -99,6 +104,9 @@ def arguments() -> argparse.Namespace:
         "--microbatch", type=int, default=1024, help="tokens per forward; changes memory, not the result"
     )
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--lengths", type=int, nargs=2, help="completions end evenly spread over this range")
+    parser.add_argument("--r", type=int, default=R, help="rank of the adapters")
+    parser.add_argument("--targets", nargs="*", default=TARGETS, help="layers with adapters")
     parser.add_argument("--full-length", action="store_true", help="EOS has no share of its own")
     return parser.parse_args()
 
@@ -107,13 +115,16 @@ def open_sides(args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
     """Return the policy, whose output layer has the EOS bias, and its reference."""
     folder = args.models / "policy"
     model: Any = load_language_model(folder)
+    if getattr(model.config, "is_gated_act", False):
+        # flan-t5 has an output layer of its own, which transformers 5 ties to the embedding in a model that it builds
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     if not args.full_length:
         model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
     tokenizer = load_tokenizer(folder)
     renderer, stop = Renderer.of(model, tokenizer), stop_ids(model, tokenizer)
     width = model.config.hidden_size
     if args.method == "lora":
-        model = add_lora(model, r=R, alpha=ALPHA, targets=TARGETS, seed=0)
+        model = add_lora(model, r=args.r, alpha=ALPHA, targets=args.targets, seed=0)
     policy = LanguagePolicy(
         model,
         renderer,
@@ -129,10 +140,9 @@ def reward_model(folder: Path, precision: Any) -> RewardModel:
     """Return a frozen reward model with random weights, of the policy's own size."""
     model: Any = load_language_model(folder)
     model.requires_grad_(False)
-    reading = Reading(precision=precision)
-    return RewardModel(
-        Backbone(model.base_model, load_tokenizer(folder), reading), [ScalarHead(model.config.hidden_size)]
-    )
+    read = {"max_tokens": READ} if model.config.is_encoder_decoder else {}
+    reading = Reading(precision=precision, **read)
+    return RewardModel(body_of(model, load_tokenizer(folder), reading), [ScalarHead(model.config.hidden_size)])
 
 
 def generation_is_told(turns: Turns) -> None:

@@ -23,9 +23,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
-from benchmarks.speed import ceilings, growth  # noqa: E402
+from benchmarks.speed import ceilings, growth, t5  # noqa: E402
 from benchmarks.speed.duel import TURNS, WANTED, Record, Side, duel, judged, kept, ratio_of_medians, values  # noqa: E402
 from benchmarks.speed.environment import rival_python  # noqa: E402
+from benchmarks.speed.learning import learning  # noqa: E402
 
 WORK, ROWS = HERE / "work", HERE / "rows"
 COMMAND = "make bench-speed"
@@ -167,7 +168,13 @@ def memory_of_state(args: argparse.Namespace) -> Rows:
     rows = []
     for size in ("small", "base"):
         namespace = argparse.Namespace(
-            models=models(size), method="lora", precision="fp32", value="shared", full_length=False
+            models=models(size),
+            method="lora",
+            precision="fp32",
+            value="shared",
+            full_length=False,
+            r=side.R,
+            targets=side.TARGETS,
         )
         policy, _ = side.open_sides(namespace)
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in policy.model.parameters()}
@@ -209,6 +216,11 @@ def growing(args: argparse.Namespace) -> Rows:
         measured.append((axis, found))
     growth.plot(measured, HERE / "growth.svg")
     return [one for axis, found in measured for one in growth.figures(axis, shapes, found)]
+
+
+def encoder_decoders(args: argparse.Namespace) -> Rows:
+    """Seconds and memory of T5 policies; ours alone."""
+    return [one for setting in t5.settings() for one in t5.measure(ours, ROWS, setting, args)]
 
 
 def used(
@@ -270,7 +282,13 @@ PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
         beside, name=name, size=name.partition("-")[0], epochs=1 if name.startswith("base") else 4, **line
     )
     for name, line in LINES.items()
-} | {"memory-of-state": memory_of_state, "ceilings": ceiling, "growth": growing}
+} | {
+    "memory-of-state": memory_of_state,
+    "ceilings": ceiling,
+    "growth": growing,
+    "learning": learning,
+    "t5": encoder_decoders,
+}
 
 
 if __name__ == "__main__":
