@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def reward_at_kl(curve: Curve, kl: float) -> float:
     Raises:
         ValueError: it never has.
     """
-    for before, after in zip(curve, curve[1:], strict=False):
+    for before, after in itertools.pairwise(curve):
         if before.kl <= kl <= after.kl:
             share = (kl - before.kl) / (after.kl - before.kl) if after.kl > before.kl else 1.0
             return before.reward + share * (after.reward - before.reward)
@@ -49,7 +50,7 @@ def time_to_reward(curve: Curve, reward: float) -> float:
     """Return the seconds until the curve first has this reward, on straight lines between checkpoints; infinity if never."""
     if curve[0].reward >= reward:
         return 0.0
-    for before, after in zip(curve, curve[1:], strict=False):
+    for before, after in itertools.pairwise(curve):
         if after.reward >= reward:
             share = (reward - before.reward) / (after.reward - before.reward)
             return before.seconds + share * (after.seconds - before.seconds)
