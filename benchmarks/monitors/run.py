@@ -2,9 +2,9 @@
 
     python benchmarks/monitors/run.py [--only failures fresh healthy curve ensemble cost] [--tuning]
 
-Thresholds are set on the seeds 0 to 9 alone (`--tuning`: the same runs there, which write no results). The measurement is on the
-seeds 100 to 109, and on variants of each failure that were not used for tuning (`fresh`). Each finished run stays in `rows/`, and the
-benchmark goes on from there; `runs.json` has a line of each. All texts are those of a generated world.
+Thresholds are set on the seeds 0 to 9 alone (`--tuning`: the same runs there, which write no results). The measurement is on
+the seeds 100 to 109, and on variants of each failure that were not used for tuning (`fresh`). Each finished run stays in `rows/`,
+and the benchmark goes on from there; `runs.json` has a line of each. All texts are those of a generated world.
 """
 
 from __future__ import annotations
