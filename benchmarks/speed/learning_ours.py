@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.speed import learning_side as shared  # noqa: E402
 from transformers import LlamaForSequenceClassification  # noqa: E402
 
-from heedful.engines.memory import ForwardBudget, release  # noqa: E402
+from heedful.engines.memory import ForwardBudget, decoding_budget, release  # noqa: E402
 from heedful.engines.ppo import PPOSettings, update  # noqa: E402
 from heedful.engines.rollout import RewardSettings, TextRollout  # noqa: E402
 from heedful.models.backbones import Backbone, Reading  # noqa: E402
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         kl=FixedKL(shared.KL_COEF),
         rewards=RewardSettings(kl_estimator=args.kl_estimator, missing_eos_value=shared.MISSING_EOS),
         max_new_tokens=shared.RESPONSE,
-        batch_rows=args.rows,
+        decoding=decoding_budget(args.rows),
         budget=ForwardBudget(CELLS),
     )
     # Adam as transformers' Trainer sets it for the rival, without weight decay

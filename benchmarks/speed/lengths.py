@@ -44,6 +44,12 @@ class Ending:
         self._left = self._left[order]
         return order
 
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that the decoder holds of keys and values."""
+        held: int = self._decoder.cache_bytes
+        return held
+
     def _ruled(self, logits: Tensor) -> Tensor:
         self._left = self._left - 1
         ends = torch.where(self._left <= 0, SURE, -SURE).to(logits)
