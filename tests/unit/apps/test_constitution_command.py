@@ -63,4 +63,4 @@ def test_with_a_model_it_says_what_leaves_the_context(
 
 def test_a_missing_file_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = heed(monkeypatch, capsys, "constitution", "check", "absent.toml")
-    assert (code, err) == (2, "heed: absent.toml: no such constitution; shipped are: default\n")
+    assert (code, err) == (2, "heed: absent.toml: no such constitution; shipped are: default, household\n")
