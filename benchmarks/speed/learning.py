@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import NO_TARGET, row
-from benchmarks.speed.duel import Pace, environment
+from benchmarks.speed.duel import Pace, environment, kept
 from benchmarks.speed.environment import rival_python
 from benchmarks.speed.learning_curves import (
     Curve,
@@ -144,15 +144,15 @@ def trained(plan: Plan, run: Run) -> list[Record]:
     """Return the examined checkpoints of a run, from its file where it is there; else train and examine it."""
     path = plan.rows / f"{run.name}.jsonl"
     length = plan.length(run.side, run.part)
-    known = read(path)
+    known = kept(path)
     if known and known[-1]["iteration"] == length:
         return known
     path.unlink(missing_ok=True)  # of runs of another length
     folder = plan.work / "runs" / run.name
     log = folder / LOG
-    if not ((folder / DONE).is_file() and len(read(log)) == length):
+    if not ((folder / DONE).is_file() and len(kept(log)) == length):
         train(plan, run, folder)
-    steps = [line for line in read(log) if line["kept"]]
+    steps = [line for line in kept(log) if line["kept"]]
     weights = [checkpoint(folder, line["iteration"]) for line in steps]
     records = examined(plan, run.part, path, weights, steps)
     shutil.rmtree(folder)
@@ -176,7 +176,7 @@ def train(plan: Plan, run: Run, folder: Path) -> None:
     if done.returncode:
         raise SystemExit(f"{run.name} failed:\n{told.read_text(encoding='utf-8', errors='replace')[-2000:]}")
     paces = [before, pace.milliseconds()]
-    lines = [line | {"pace": paces} for line in read(folder / LOG)]
+    lines = [line | {"pace": paces} for line in kept(folder / LOG)]
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (folder / DONE).touch()
 
@@ -185,7 +185,7 @@ def examined(
     plan: Plan, part: str, path: Path, weights: Sequence[Path | None], steps: Sequence[Record] = ({"iteration": 0},)
 ) -> list[Record]:
     """Return the marks of checkpoints beside what their run told of them; kept in `path`, whole or not at all."""
-    known = read(path)
+    known = kept(path)
     if len(known) == len(weights):
         return known
     from benchmarks.speed.learning_exam import Examiner
@@ -197,11 +197,6 @@ def examined(
     beside.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     beside.replace(path)
     return records
-
-
-def read(path: Path) -> list[Record]:
-    """Return the lines of a file; none where there is no file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def tuned_rate(plan: Plan) -> float:

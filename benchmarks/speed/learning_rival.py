@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.speed import learning_side as shared  # noqa: E402
+from benchmarks.speed.rival import PLAIN  # noqa: E402
 
 
 def main() -> None:
@@ -68,10 +69,8 @@ def make_trainer(args: argparse.Namespace) -> Any:
         num_mini_batches=shared.MINIBATCHES,
         response_length=shared.RESPONSE,
         per_device_train_batch_size=args.rows,
-        gradient_accumulation_steps=1,
         local_rollout_forward_batch_size=args.rows,
         temperature=shared.TEMPERATURE,
-        stop_token="eos",
         missing_eos_penalty=shared.MISSING_EOS,
         kl_coef=shared.KL_COEF,
         kl_estimator="k1",
@@ -84,15 +83,9 @@ def make_trainer(args: argparse.Namespace) -> Any:
         learning_rate=args.lr,
         lr_scheduler_type="constant",
         weight_decay=0.0,
-        num_sample_generations=0,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to=[],
-        use_cpu=True,
         bf16=False,
-        logging_steps=1,
-        disable_tqdm=True,
         seed=args.seed,
+        **PLAIN,
     )
     return PPOTrainer(
         args=config,

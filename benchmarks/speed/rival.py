@@ -23,6 +23,18 @@ sys.path.insert(0, str(HERE.parents[1]))
 R, ALPHA = 16, 32
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 MANY = 1000
+PLAIN: dict[str, Any] = {
+    "gradient_accumulation_steps": 1,
+    "stop_token": "eos",
+    "num_sample_generations": 0,
+    "save_strategy": "no",
+    "eval_strategy": "no",
+    "report_to": [],
+    "use_cpu": True,
+    "logging_steps": 1,
+    "disable_tqdm": True,
+}
+"""Settings of every run of TRL here: on a CPU, nothing saved, sampled or reported beside the training, a log each iteration."""
 
 
 def arguments() -> argparse.Namespace:
@@ -95,22 +107,14 @@ def make_trainer(args: argparse.Namespace) -> Any:
         num_ppo_epochs=args.epochs,
         response_length=args.response,
         per_device_train_batch_size=args.rows,
-        gradient_accumulation_steps=1,
         num_mini_batches=4,
         local_rollout_forward_batch_size=args.rows,
         temperature=1.0,
-        stop_token="eos",
         missing_eos_penalty=1.0,
-        num_sample_generations=0,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to=[],
-        use_cpu=True,
         bf16=args.precision == "amp",
         learning_rate=LR,
-        logging_steps=1,
-        disable_tqdm=True,
         seed=1,
+        **PLAIN,
     )
     lora = LoraConfig(r=R, lora_alpha=ALPHA, target_modules=TARGETS, task_type="CAUSAL_LM")
     return PPOTrainer(

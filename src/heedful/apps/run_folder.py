@@ -95,8 +95,7 @@ def publish(source: Path, target: Path, finished: Mapping[str, Artifact]) -> Non
     seconds = sum(cost["seconds"] for cost in costs.values())
     peak = max((cost["peak_memory_bytes"] for cost in costs.values()), default=None)
     stages = [
-        StageCost(name, cost["seconds"], cost["peak_memory_bytes"], cost.get("memory", {}))
-        for name, cost in costs.items()
+        StageCost(name, cost["seconds"], cost["peak_memory_bytes"], cost["memory"]) for name, cost in costs.items()
     ]
     page = stamp((source / REPORT).read_text(encoding="utf-8"), seconds, peak, stages)
     with whole_file(target / REPORT) as stream:
@@ -111,8 +110,8 @@ def _cost(artifact: Artifact) -> dict[str, Any] | None:
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     last = next((row for row in reversed(rows) if "peak_memory_bytes" in row), None)
     lost = sum(row.get("lost_seconds", 0.0) for row in rows)
-    made_of = {key: row[key] for row in rows for key in ("memory",) if key in row}
-    return None if last is None else last | {"seconds": last["seconds"] + lost} | made_of
+    made_of: dict[str, Any] = next((row["memory"] for row in reversed(rows) if "memory" in row), {})
+    return None if last is None else last | {"seconds": last["seconds"] + lost, "memory": made_of}
 
 
 def _extends(known: Any, run: Mapping[str, Any]) -> bool:

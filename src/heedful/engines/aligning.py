@@ -214,8 +214,9 @@ class AlignmentRun:
         )
         if iteration == 0:
             _check_start(table.metrics["kl_per_token"], self.config.policy.precision)
-        self.memory.end("rollout")
+        self.memory.end("rollout", cache=self.rollout.cache_bytes)
         self.watched = self.watch.after_rollout(self._row(iteration, table, {}), table, self.rollout.answers)
+        self.memory.begin()  # the update alone: what the monitors sampled does not count
         return table
 
     def _row(self, iteration: int, table: Table, metrics: Mapping[str, float]) -> dict[str, float]:

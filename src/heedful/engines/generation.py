@@ -35,12 +35,14 @@ DRAW_BLOCK = 128
 @dataclass(frozen=True)
 class Sampled:
     """`actions` [B, T] int, EOS included; `mask` [B, T] bool, True = real; `truncated` [B] bool, True = no EOS within the limit;
-    `logprobs` [B, T] nats, what the sampler itself gave each action, 0 at padding."""
+    `logprobs` [B, T] nats, what the sampler itself gave each action, 0 at padding; `cache_bytes`: what the largest cache of keys
+    and values held."""
 
     actions: Tensor
     mask: Tensor
     truncated: Tensor
     logprobs: Tensor
+    cache_bytes: int = 0
 
 
 @torch.no_grad()
@@ -73,11 +75,15 @@ def sample(
     counts = torch.zeros(len(prompts), dtype=torch.long, device=policy.device)
     draws = torch.stack([_uniforms(seed, max_new_tokens) for seed in seeds]).to(policy.device)
 
+    cache_bytes = 0
+
     def batch(left: Tensor, size: int) -> Tensor:
+        nonlocal cache_bytes
         rows = left[:size]
         # one block for all steps, so that weights are cast to bf16 once and not at every token
         with autocast(policy.precision, policy.device):
-            actions[rows], logprobs[rows], counts[rows] = _sample_batch(policy, prompts[rows], draws[rows])
+            actions[rows], logprobs[rows], counts[rows], held = _sample_batch(policy, prompts[rows], draws[rows])
+        cache_bytes = max(cache_bytes, held)
         return left[size:]
 
     for switched, group in groups(policy.model, adapters, len(prompts), policy.device):
@@ -90,7 +96,8 @@ def sample(
     longest = max(1, int(counts.max())) if len(counts) else 1
     truncated = ~torch.isin(last, _stop_tensor(policy))
     shown = mask[:, :longest]
-    return Sampled((actions * mask)[:, :longest], shown, truncated, logprobs[:, :longest].masked_fill(~shown, 0.0))
+    told = logprobs[:, :longest].masked_fill(~shown, 0.0)
+    return Sampled((actions * mask)[:, :longest], shown, truncated, told, cache_bytes)
 
 
 def _uniforms(seed: int, count: int) -> Tensor:
@@ -136,8 +143,8 @@ def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     return place[:, 0], ((targets - cumulative.gather(1, place) + weight) / weight).clamp(0, 1)[:, 0]
 
 
-def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return actions [B, T] and their log-probs (of any value behind the last real one), and how many are real [B]."""
+def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return actions [B, T], their log-probs (of any value behind the last real one), how many are real [B], and cache bytes."""
     rows, limit = draws.shape
     actions = torch.zeros(rows, limit, dtype=torch.long, device=draws.device)
     logprobs = torch.zeros(rows, limit, device=draws.device)
@@ -146,7 +153,7 @@ def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) 
     stop = _stop_tensor(policy)
     decoder = _decoder(policy, prompts, limit)
     logits = decoder.start()
-    policy.cache_bytes = max(policy.cache_bytes, decoder.cache_bytes)
+    held = decoder.cache_bytes  # now, as rows that finish leave it
     for t in range(limit):
         tokens, logprobs[alive, t] = draw_with_logprobs(logits, draws[alive, t], policy.temperature)
         actions[alive, t] = tokens
@@ -163,7 +170,7 @@ def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) 
                 order = decoder.keep(running, kept)
                 alive, tokens = alive[order], tokens[order]
         logits = decoder.step(tokens)
-    return actions, logprobs, counts
+    return actions, logprobs, counts, held
 
 
 def _parts(lengths: Tensor, device: torch.device) -> Iterator[tuple[int, int, int]]:

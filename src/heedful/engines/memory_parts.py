@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from heedful.engines.memory import release
+from heedful.engines.seeding import device_class
 from heedful.models.policy import LanguagePolicy, Reference
 from heedful.records.peak_memory import peak_since_restart, resident_bytes, restart_peak
 
@@ -23,7 +24,12 @@ GRADIENTS, OPTIMIZER, CACHE, REST = "gradients", "optimizer", "cache", "rest"
 
 def held_now() -> int:
     """Return the bytes in use at this moment: of torch's allocator on a GPU, else of the process."""
-    return torch.cuda.memory_allocated() if torch.cuda.is_available() else resident_bytes()
+    return torch.cuda.memory_allocated() if _on_gpu() else resident_bytes()
+
+
+def _on_gpu() -> bool:
+    """Whether models run on a GPU; that the machine has one says nothing."""
+    return device_class() == "cuda"
 
 
 def size_of(tensors: Iterable[Tensor], counted: set[int] | None = None) -> int:
@@ -57,20 +63,19 @@ class MemoryWatch:
     def begin(self) -> None:
         """A phase begins here."""
         release()
-        if torch.cuda.is_available():
+        if _on_gpu():
             torch.cuda.reset_peak_memory_stats()
         restart_peak()
 
-    def end(self, phase: Phase) -> None:
-        """A phase ends here, and the next one begins."""
-        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_since_restart()
+    def end(self, phase: Phase, *, cache: int = 0) -> None:
+        """A phase ends here that held `cache` bytes of keys and values; what follows counts again from the next `begin`."""
+        peak = torch.cuda.max_memory_allocated() if _on_gpu() else peak_since_restart()
         if peak > sum(self.peaks.get(phase, {}).values()):
-            parts = self.parts(phase)
+            parts = self.parts() | {CACHE: cache}
             self.peaks[phase] = {**parts, REST: max(0, peak - sum(parts.values()))}
-        self.begin()
 
-    def parts(self, phase: Phase) -> dict[str, int]:
-        """Return what can be counted, in bytes; no tensor twice."""
+    def parts(self) -> dict[str, int]:
+        """Return what can be counted in tensors that stay, in bytes; no tensor twice."""
         trained = [parameter for _, parameter in self._policy.trainable()]
         counted: set[int] = set()
         sizes = {BEFORE: self._before, TRAINABLE: size_of(trained, counted)}
@@ -79,5 +84,4 @@ class MemoryWatch:
         sizes[GRADIENTS] = size_of(each.grad for each in trained if each.grad is not None)
         state = [value for entry in self._optimizer.state.values() for value in entry.values()]
         sizes[OPTIMIZER] = size_of(value for value in state if isinstance(value, Tensor))
-        sizes[CACHE] = self._policy.cache_bytes if phase == "rollout" else 0
         return sizes

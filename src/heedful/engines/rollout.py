@@ -80,12 +80,15 @@ class TextRollout:
         self.budget = budget or ForwardBudget(8192)
         self.decoding = decoding or decoding_budget(64)
         self.answers = Answers([], [], [])
+        self.cache_bytes = 0
+        """What the cache of keys and values held in the last rollout, at most."""
 
     def __call__(self, prompts: Sequence[Prompt], seeds: Sequence[int], **columns: Sequence[Any]) -> Table:
         """Return one row per prompt. `columns` go to the scorer."""
         self.answers = Answers([], [], [])
         context = self.policy.tokens(prompts, room=self.max_new_tokens)
         sampled = sample(self.policy, context, seeds, max_new_tokens=self.max_new_tokens, budget=self.decoding)
+        self.cache_bytes = sampled.cache_bytes
         texts = [
             self.policy.renderer.completion_text(row[keep].tolist())
             for row, keep in zip(sampled.actions, sampled.mask, strict=True)

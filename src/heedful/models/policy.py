@@ -108,8 +108,6 @@ class LanguagePolicy:
         self.precision = precision
         self.value_head = value_head
         self._recomputes = False
-        self.cache_bytes = 0
-        """What the largest cache of keys and values held that was filled from this policy."""
         self.trunk = make_trunk(self.bare, precision)
         self._value_trunk = make_value_trunk(model, self.bare, self.trunk, precision) if own_value_trunk else None
         if precision == "bf16":

@@ -12,7 +12,7 @@ _before_restart = 0
 
 def peak_memory_bytes() -> int:
     """Return the most memory that this process has held so far; bytes."""
-    return max(_before_restart, _since_restart())
+    return max(_before_restart, peak_since_restart())
 
 
 def restart_peak() -> None:
@@ -25,17 +25,13 @@ def restart_peak() -> None:
         return
 
 
-def peak_since_restart() -> int:
-    """Return the most memory held since `restart_peak`; bytes."""
-    return _since_restart()
-
-
 def resident_bytes() -> int:
     """Return the memory that this process holds now; 0 where the system does not say."""
     return _status("VmRSS") or 0
 
 
-def _since_restart() -> int:
+def peak_since_restart() -> int:
+    """Return the most memory held since `restart_peak`; bytes."""
     marked = _status("VmHWM")
     if marked is not None:
         return marked

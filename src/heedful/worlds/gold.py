@@ -12,8 +12,9 @@ Gold feeds the simulated labelers and the evaluation, never the training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from heedful.errors import DataError
 from heedful.records.types import Prompt
 from heedful.worlds.parsing import Clause, Reading, read
 from heedful.worlds.problems import BY_NAME
@@ -69,6 +70,25 @@ class GoldScorer:
     def is_fail(self, prompt: Prompt, text: str) -> bool:
         """Return True for nonsense: nothing said, half of it broken, or more repeated than said."""
         return _is_nonsense(read(text))
+
+
+def outcomes(
+    scores: Callable[[Prompt, str], dict[str, float]],
+    names: Sequence[str],
+    prompts: Sequence[Prompt],
+    completions: Sequence[str],
+) -> dict[str, list[float]]:
+    """Return the named scores of a gold scorer by outcome, one number per completion.
+
+    Raises:
+        DataError: when there are not as many prompts as completions.
+    """
+    if len(prompts) != len(completions):
+        raise DataError(
+            f"{len(prompts)} prompts for {len(completions)} completions", fix="give one prompt per completion"
+        )
+    rows = [scores(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def text_of(prompt: Prompt) -> str:

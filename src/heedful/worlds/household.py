@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from heedful.errors import DataError
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Demonstration, Prompt, PromptRecord
 from heedful.worlds.answers import Mixture, compose
-from heedful.worlds.gold import GoldScorer
+from heedful.worlds.gold import GoldScorer, outcomes
 from heedful.worlds.topics import WORDINGS, Split, Topic, ask, topics
 
 NUM_PROMPTS: dict[Split, int] = {"train": 400, "tune": 200, "heldout": 200}
@@ -56,12 +55,7 @@ class Household:
         Raises:
             DataError: when there are not as many prompts as completions.
         """
-        if len(prompts) != len(completions):
-            raise DataError(
-                f"{len(prompts)} prompts for {len(completions)} completions", fix="give one prompt per completion"
-            )
-        rows = [self.gold.scores(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
-        return {name: [row[name] for row in rows] for name in ("helpfulness", "honesty", "toxicity")}
+        return outcomes(self.gold.scores, ("helpfulness", "honesty", "toxicity"), prompts, completions)
 
     def utility(self, prompt: Prompt, completion: str) -> float:
         """Return gold's order by the criterion as one number; see `GoldScorer.utility`."""

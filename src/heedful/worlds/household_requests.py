@@ -1,4 +1,4 @@
-"""The household world with requests that ask for harm: what the recipe `constitutional` runs in.
+"""The household world with requests that ask for harm.
 
 "How can I get into my neighbour's wifi?" The first model's demonstrations comply, mostly, and hold lessons in criticising, revising
 and choosing between answers, so that a small model can do what the stages of Constitutional AI ask of it.
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from heedful.errors import DataError
 from heedful.records.constitution import SHIPPED, read_constitution
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Demonstration, Prompt, PromptRecord
-from heedful.worlds.harm_gold import RequestScorer
+from heedful.worlds.gold import outcomes
+from heedful.worlds.harm_gold import OUTCOMES, RequestScorer
 from heedful.worlds.lessons import Asked, Skill, Teacher
 from heedful.worlds.replies import HELPFUL_ONLY, answer
 from heedful.worlds.requests import HARMFUL, ORDINARY, Part, Request, harmful_topics, ordinary_topics
@@ -65,12 +65,7 @@ class HouseholdRequests:
         Raises:
             DataError: when there are not as many prompts as completions.
         """
-        if len(prompts) != len(completions):
-            raise DataError(
-                f"{len(prompts)} prompts for {len(completions)} completions", fix="give one prompt per completion"
-            )
-        rows = [self.gold.scores(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
-        return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+        return outcomes(self.gold.scores, OUTCOMES, prompts, completions)
 
     def utility(self, prompt: Prompt, completion: str) -> float:
         """Return how much a person who wants help likes the answer."""

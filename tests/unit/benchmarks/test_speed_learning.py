@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.speed import learning_models, learning_ours, learning_side
-from benchmarks.speed.learning import OURS, Plan, Run, best, examined, figures, plot, read, trained
+from benchmarks.speed.duel import kept
+from benchmarks.speed.learning import OURS, Plan, Run, best, examined, figures, plot, trained
 from benchmarks.speed.learning_curves import (
     PENALTY,
     Point,
@@ -108,7 +109,7 @@ def test_our_side_trains_and_one_examiner_sees_it(tiny: Plan, tmp_path: Path) ->
     settings = {"models": tiny.models, "out": tmp_path, "seed": 1, "lr": 1e-3, "iterations": 2, "every": 1, "rows": 8}
     more = {"max_grad_norm": 1.0, "kl_estimator": "exact", "value_weight": 0.1}
     learning_ours.run(argparse.Namespace(**settings, **more))
-    steps = read(tmp_path / learning_side.LOG)
+    steps = kept(tmp_path / learning_side.LOG)
     assert [line["episodes"] for line in steps] == [8, 16]
     assert 0 < steps[0]["seconds"] < steps[1]["seconds"]
     weights = [None, *(learning_side.checkpoint(tmp_path, line["iteration"]) for line in steps)]

@@ -42,11 +42,11 @@ def test_an_adapter_run_holds_its_base_once_and_its_reference_is_free() -> None:
     adapter = sum(4 * (m.in_features + m.out_features) for m in linear)
     policy = byte_policy(add_lora(base, r=4, alpha=8.0, targets=["q_proj", "v_proj"], seed=0))
     trained = adapter + sum(p.numel() for p in policy.value_head.parameters())  # type: ignore[union-attr]
-    parts = watch(policy, base_reference(policy)).parts("rollout")
+    parts = watch(policy, base_reference(policy)).parts()
     assert parts["before"] == 1000
     assert parts["trainable"] == trained * FLOAT
     assert parts["frozen"] - total * FLOAT == sum(each.nbytes for each in policy.model.buffers())
-    assert (parts["reference"], parts["gradients"], parts["optimizer"], parts["cache"]) == (0, 0, 0, 0)
+    assert (parts["reference"], parts["gradients"], parts["optimizer"]) == (0, 0, 0)
 
 
 def test_full_training_holds_a_copy_gradients_and_two_moments() -> None:
@@ -57,34 +57,31 @@ def test_full_training_holds_a_copy_gradients_and_two_moments() -> None:
     for parameter in trained:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    parts = watch(policy, reference, optimizer).parts("update")
+    parts = watch(policy, reference, optimizer).parts()
     size = sum(p.numel() for p in trained) * FLOAT
     assert (parts["trainable"], parts["gradients"]) == (size, size)
     assert parts["optimizer"] == 2 * size + len(trained) * FLOAT  # and a count of steps for each
     assert parts["reference"] == weights(policy.model) * FLOAT
 
 
-def test_the_cache_is_that_of_the_largest_batch_and_counts_in_the_rollout_alone() -> None:
+def test_the_cache_is_that_of_the_largest_batch() -> None:
     """Keys and values of each layer: rows x heads x (prompt + decisions) x width of a head."""
     policy = byte_policy(byte_causal())
     prompts = some_prompts((5, 5, 5))
-    sample(policy, prompts, [1, 2, 3], max_new_tokens=6)
-    sample(policy, prompts[torch.tensor([0])], [1], max_new_tokens=6)
+    sampled = sample(policy, prompts, [1, 2, 3], max_new_tokens=6, batch_rows=2)
     config = policy.bare.config
-    cells = 3 * config.num_key_value_heads * (5 + 6) * config.head_dim
-    measured = watch(policy, copied_reference(policy))
-    assert measured.parts("rollout")["cache"] == 2 * config.num_hidden_layers * cells * FLOAT
-    assert measured.parts("update")["cache"] == 0
+    cells = 2 * config.num_key_value_heads * (5 + 6) * config.head_dim
+    assert sampled.cache_bytes == 2 * config.num_hidden_layers * cells * FLOAT
 
 
 def test_the_highest_peak_of_a_phase_is_kept_with_its_parts_and_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = byte_policy(byte_causal())
     measured = watch(policy, copied_reference(policy))
-    known = sum(measured.parts("update").values())
+    known = sum(measured.parts().values())
     for more in (500, 900, 100):
         monkeypatch.setattr(memory_parts, "peak_since_restart", lambda more=more: known + more)
-        measured.end("update")
-    assert measured.peaks["update"]["rest"] == 900
+        measured.end("update", cache=200)
+    assert (measured.peaks["update"]["cache"], measured.peaks["update"]["rest"]) == (200, 700)
     assert sum(measured.peaks["update"].values()) == known + 900
     assert "rollout" not in measured.peaks
 
