@@ -23,7 +23,8 @@ GRADIENTS, OPTIMIZER, CACHE, REST = "gradients", "optimizer", "cache", "rest"
 
 
 def held_now() -> int:
-    """Return the bytes in use at this moment: of torch's allocator on a GPU, else of the process."""
+    """Return the bytes in use at this moment: of torch's allocator on a GPU, else of the process, less what it has freed."""
+    release()
     return torch.cuda.memory_allocated() if _on_gpu() else resident_bytes()
 
 
@@ -72,7 +73,10 @@ class MemoryWatch:
         peak = torch.cuda.max_memory_allocated() if _on_gpu() else peak_since_restart()
         if peak > sum(self.peaks.get(phase, {}).values()):
             parts = self.parts() | {CACHE: cache}
-            self.peaks[phase] = {**parts, REST: max(0, peak - sum(parts.values()))}
+            rest = peak - sum(parts.values())
+            # Less than the parts: earlier work's memory has been given back since then.
+            parts[BEFORE] += min(0, rest)
+            self.peaks[phase] = {**parts, REST: max(0, rest)}
 
     def parts(self) -> dict[str, int]:
         """Return what can be counted in tensors that stay, in bytes; no tensor twice."""

@@ -86,6 +86,16 @@ def test_the_highest_peak_of_a_phase_is_kept_with_its_parts_and_the_rest(monkeyp
     assert "rollout" not in measured.peaks
 
 
+def test_the_parts_add_up_to_the_peak_where_earlier_memory_was_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = byte_policy(byte_causal())
+    measured = watch(policy, copied_reference(policy))
+    known = sum(measured.parts().values())
+    monkeypatch.setattr(memory_parts, "peak_since_restart", lambda: known - 300)
+    measured.end("rollout")
+    parts = measured.peaks["rollout"]
+    assert (parts["before"], parts["rest"], sum(parts.values())) == (1000 - 300, 0, known - 300)
+
+
 def test_a_run_writes_them_beside_its_bits(tmp_path: Path) -> None:
     store = tmp_path / "store"
     finished = aligned(store, inputs(store), iterations=2)
