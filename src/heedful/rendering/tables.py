@@ -268,7 +268,7 @@ def _filled(size: int, whole: int) -> Cell:
     """Return bytes with a bar beside them, whose full width is `whole`."""
     width = round(_BAR_WIDTH * size / whole, 1)
     bar = Markup(
-        '<svg class="bar" width="{0}" height="10" viewBox="0 0 {0} 10" aria-hidden="true">'
+        '<svg class="held-bytes" width="{0}" height="10" viewBox="0 0 {0} 10" aria-hidden="true">'
         '<rect width="{1}" height="10"/></svg> '
     ).format(_BAR_WIDTH, width)
     return Cell(bar + (memory(size) if size else number(0)), "number")
