@@ -300,3 +300,26 @@ def test_trainable_weights_and_adapters_stay_fp32() -> None:
     halve_frozen(model)
     assert {p.dtype for name, p in model.named_parameters() if "lora_" in name} == {torch.float32}
     assert {p.dtype for name, p in model.named_parameters() if "base_layer.weight" in name} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("masked", ["no mask", "bool", "numbers"])
+@pytest.mark.parametrize("room", [9, 12, 40])
+def test_one_token_looks_at_the_columns_it_is_given_and_not_at_the_rest_of_their_buffer(masked: str, room: int) -> None:
+    query, key, value = states(3, 2, 9, dtype=torch.bfloat16)
+    query = query[:, :, :1]
+    bools = torch.arange(9) >= torch.tensor([0, 4, 8])[:, None, None, None]
+    mask = {
+        "no mask": None,
+        "bool": bools,
+        "numbers": torch.zeros(bools.shape).masked_fill_(~bools, torch.finfo(torch.bfloat16).min).bfloat16(),
+    }[masked]
+    buffers = [torch.full((4, 2, room, 8), 7.0, dtype=torch.bfloat16) for _ in range(2)]
+    views = []
+    for buffer, given in zip(buffers, (key, value), strict=True):
+        buffer[:3, :, :9] = given
+        views.append(buffer[:3, :, :9])
+    found, _ = attend(Layer(), query, *views, mask, scaling=0.5)
+    expected = scaled_dot_product_attention(
+        query.float(), key.float(), value.float(), attn_mask=None if mask is None else bools, scale=0.5
+    )
+    assert_close(found.float(), expected.transpose(1, 2), atol=BF16, rtol=BF16)
