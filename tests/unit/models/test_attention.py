@@ -290,6 +290,22 @@ def test_an_adapter_that_reads_bf16_as_it_is_changes_no_number() -> None:
         assert torch.equal(one, other)
 
 
+def test_a_tied_output_layer_gets_bf16_weights_of_its_own_and_changes_no_number() -> None:
+    model = llama()
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.requires_grad_(False)
+    trunk = make_trunk(model, "bf16")
+    before = trunk.states(PROMPTS, ACTIONS, MASK)
+    logits = before.head(before.inputs)
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    halve_frozen(model)
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert model.get_input_embeddings().weight.dtype == torch.float32
+    after = trunk.states(PROMPTS, ACTIONS, MASK)
+    assert torch.equal(after.head(after.inputs), logits)
+
+
 def test_trainable_weights_and_adapters_stay_fp32() -> None:
     from heedful.models.adapters import add_lora
 
