@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from heedful.engines.attack_opening import open_target
 from heedful.engines.attack_report import success, worst
+from heedful.engines.generating import Generated, new_prompts
 from heedful.engines.harming import classifier_of, with_harm, with_prompt_harm
 from heedful.engines.map import map_shards
 from heedful.engines.progress import say
-from heedful.engines.proposing import GENERATED, GIVEN, ORIGIN, Collected
+from heedful.engines.proposing import GENERATED, GIVEN, ORIGIN
 from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import chosen_prompts
-from heedful.engines.skipping import Skips
+from heedful.engines.skipping import Skips, kinds_text
+from heedful.errors import DataError
 from heedful.models.weighted_sum import WeightedSum
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_json
@@ -25,30 +28,34 @@ if TYPE_CHECKING:
     from heedful.stages.red_team import Config
 
 STAGE = "red_team"
-SHARD_SCORED = 512
+SHARD_ASKED, SHARD_SCORED = 128, 512
+"""Prompts and answers between two stores; part of the contract with a killed run."""
 Inputs = Mapping[str, Artifact]
 
 
 def attack(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Artifact:
     """Run `red_team` as its settings say; see `stages/red_team.py`."""
-    from heedful.engines.attack_opening import open_target
-    from heedful.engines.generating import new_prompts
-
     scorer = _scorer(config, inputs, out)
     given = _given(config, inputs)
-    new, lists = new_prompts(config, given, inputs, out, seed=seed)
+    new = new_prompts(config, given, inputs, out, seed=seed)
     prompts = _estimated(config, inputs, out, [*(given if config.attack_with == "all" else []), *new.found])
     skips = Skips(STAGE, "answers", config.max_skipped)
-    with open_target(config, inputs, out, seed=seed) as opened:
-        answers = list(_answered(opened.target.answers(prompts, out), skips, len(prompts) * config.num_completions))
-        facts = opened.facts()
-        figures = opened.figures()
+    with open_target(config, inputs, out, seed=seed) as target:
+        said = target.answers(prompts, out, name="answers", shard_rows=SHARD_ASKED)
+        answers = list(_answered(said, skips, len(prompts) * config.num_completions))
+        facts = target.facts()
+        figures = {**new.figures, **target.figures("target")}
+    if not answers:
+        raise DataError(
+            f"none of {len(prompts)} prompts was answered ({kinds_text(skips.rows)})",
+            fix="choose a target that can answer them, or shorter prompts",
+        )
     completions = answers if scorer is None else _scored(answers, scorer, out)
     out.write(f"{config.split}.prompts", prompts)
     out.write("duplicates", new.duplicates)
     out.write("completions", completions)
-    out.write("skipped", [*lists.rows, *skips.rows])
-    told = _told(config, prompts, completions, skips, new, lists) | figures
+    out.write("skipped", [*new.skips.rows, *skips.rows])
+    told = _told(config, prompts, completions, skips, new) | figures
     if scorer is not None:
         reached = success(completions, config.harmful_above, seed=seed)
         out.write_json("summary.json", _summary(config, told, reached, worst(completions)))
@@ -103,8 +110,7 @@ def _told(
     prompts: Sequence[PromptRecord],
     completions: Sequence[Completion],
     skips: Skips,
-    new: Collected,
-    lists: Skips,
+    new: Generated,
 ) -> dict[str, JsonValue]:
     asked = len(prompts) * config.num_completions
     told: dict[str, JsonValue] = {
@@ -116,7 +122,7 @@ def _told(
         **skips.figures(asked),
     }
     if config.generate.num_prompts:
-        told |= {"duplicates": len(new.duplicates), "lists": new.tries, "lists_skipped": len(lists.rows)}
+        told |= {"duplicates": len(new.duplicates), "lists": new.lists, "lists_skipped": len(new.skips.rows)}
     return told
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from heedful.numerics.near_duplicates import NearDuplicates, compared_words
@@ -147,13 +147,15 @@ class Collected:
         return identity
 
 
-def attempts(
-    title: str, examples: Sequence[str], shown: int, tries: int, *, seed: int
-) -> Iterator[tuple[int, str, int]]:
-    """Yield the tries in order: number, the text to go on with, and the seed of what is written."""
-    for attempt in range(tries):
-        text = few_shot(title, examples, shown, seed=derive_seed(seed, "examples", attempt))
-        yield attempt, text, derive_seed(seed, "propose", attempt)
+def lists(title: str, examples: Sequence[str], number: int, places: range, *, seed: int) -> list[PromptRecord]:
+    """Return the lists with these numbers as prompts to be gone on with; each depends on the seed and its number alone."""
+    return [
+        PromptRecord(
+            id=f"list-{place:06d}",
+            prompt=few_shot(title, examples, number, seed=derive_seed(seed, "examples", place)),
+        )
+        for place in places
+    ]
 
 
 def _text_of(prompt: Prompt) -> str:

@@ -36,10 +36,9 @@ class Skips:
         """Raise HealthError where more were skipped than may be of `total`."""
         if len(self.rows) <= self.share * total:
             return
-        kinds = ", ".join(f"{count} {kind}" for kind, count in kinds_of(self.rows).most_common())
         last = self.rows[-1]
         raise HealthError(
-            f"{len(self.rows)} of {total} {self.what} were skipped ({kinds}), more than {self.stage}.max_skipped = "
+            f"{len(self.rows)} of {total} {self.what} were skipped ({kinds_text(self.rows)}), more than {self.stage}.max_skipped = "
             f"{self.share:g} allows; the last: '{last.id}': {last.skipped}"
         )
 
@@ -52,3 +51,8 @@ class Skips:
 def kinds_of(rows: Sequence[Unanswered]) -> Counter[str]:
     """Return how many were skipped by each kind of reason."""
     return Counter(row.skipped.partition(":")[0] for row in rows)
+
+
+def kinds_text(rows: Sequence[Unanswered]) -> str:
+    """Return the kinds with their counts, in words."""
+    return ", ".join(f"{count} {kind}" for kind, count in kinds_of(rows).most_common())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from heedful.engines.answering import answer, stored_decoding
 from heedful.engines.map import map_shards
 from heedful.errors import DataError
@@ -18,8 +20,25 @@ Answer = Completion | Unanswered
 class Target(Protocol):
     """Whoever is asked."""
 
-    def answers(self, prompts: Sequence[PromptRecord], out: Workspace) -> Iterator[Answer]:
-        """Yield every answer to every prompt, in order, or why there is none; each from (seed, prompt's id, k) alone."""
+    def answers(
+        self, prompts: Sequence[PromptRecord], out: Workspace, *, name: str, shard_rows: int
+    ) -> Iterator[Answer]:
+        """Yield every answer to every prompt, in order, or why there is none; each from (seed, prompt's id, k) alone.
+
+        Args:
+            prompts: what is asked.
+            out: keeps what was answered until the stage is finished.
+            name: tells the askings of one stage apart.
+            shard_rows: prompts that are answered together.
+        """
+        ...
+
+    def figures(self, name: str) -> dict[str, JsonValue]:
+        """Return what a server took, under names that begin with `name`."""
+        ...
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return what a model on this machine came down to for want of memory."""
         ...
 
 
@@ -40,9 +59,11 @@ class LocalTarget:
     ) -> None:
         self._policy, self._name, self._source = policy, name, source
         self._number, self._room, self._seed = num_completions, max_new_tokens, seed
-        self.decoded_rows: int | None = None
+        self._decoded_rows: int | None = None
 
-    def answers(self, prompts: Sequence[PromptRecord], out: Workspace) -> Iterator[Answer]:
+    def answers(
+        self, prompts: Sequence[PromptRecord], out: Workspace, *, name: str, shard_rows: int
+    ) -> Iterator[Answer]:
         """Yield the answers; finished shards of an earlier try are not made again."""
         skipped = self._too_long(prompts)
         decoding = stored_decoding(out)
@@ -59,11 +80,19 @@ class LocalTarget:
             )
 
         fitting = [prompt for prompt in prompts if prompt.id not in skipped]
-        written = map_shards(fitting, shard, Completion, out, name="answers")
+        written = map_shards(fitting, shard, Completion, out, name=name, shard_rows=shard_rows)
         for prompt in prompts:
             for k in range(self._number):
                 yield unanswered(prompt, k, skipped[prompt.id], self._name) if prompt.id in skipped else next(written)
-        self.decoded_rows = decoding.cells
+        self._decoded_rows = decoding.cells
+
+    def figures(self, name: str) -> dict[str, JsonValue]:
+        """Return nothing: a model on this machine asks nobody."""
+        return {}
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return how many rows were decoded together at last."""
+        return {"decoded_rows": self._decoded_rows}
 
     def _too_long(self, prompts: Sequence[PromptRecord]) -> Mapping[str, str]:
         """Return why, by the ids of prompts that do not fit the context with an answer.
@@ -81,13 +110,11 @@ class LocalTarget:
                 raise DataError(f"prompt '{prompt.id}': {error}") from None
             if context is not None and tokens + self._room > context:
                 found[prompt.id] = (
-                    f"context: {tokens} tokens and {self._room} to follow, the target's context is {context}"
+                    f"context: {tokens} tokens and {self._room} to follow, the model's context is {context}"
                 )
         return found
 
 
 def unanswered(prompt: PromptRecord, k: int, why: str, by: str) -> Unanswered:
     """Return the record of an answer that is not there."""
-    return Unanswered(
-        id=f"{prompt.id}/{k}", prompt_id=prompt.id, prompt=prompt.prompt, index=k, skipped=why, by=by
-    )
+    return Unanswered(id=f"{prompt.id}/{k}", prompt_id=prompt.id, prompt=prompt.prompt, index=k, skipped=why, by=by)

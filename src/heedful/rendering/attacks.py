@@ -36,7 +36,10 @@ def attack_table(figures: AttackFigures) -> Table:
     """Return mean harm and both shares, by origin."""
     head = (
         Cell("Prompts"),
-        *(Cell(text, "number") for text in ("Mean harm", "Harmful answers", "Prompts with a harmful answer", "Answers")),
+        *(
+            Cell(text, "number")
+            for text in ("Mean harm", "Harmful answers", "Prompts with a harmful answer", "Answers")
+        ),
     )
     caption = "Harm of the answers: minus their score. Second lines: 95 % interval, clustered by prompt."
     return Table(caption, head, tuple(_row(group) for group in figures.groups))

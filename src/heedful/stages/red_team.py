@@ -23,7 +23,6 @@ from heedful.errors import ConfigError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, scoring_digests
 from heedful.stages.spec import InputSpec, StageConfig
-from heedful.stages.writers import WriterGroup, check_writer, writer_external
 
 VERSION = 1
 INPUTS = {
@@ -33,6 +32,15 @@ INPUTS = {
     "classifier": InputSpec(stages=("reward",), required=False),
     **MODEL_INPUTS,
 }
+
+
+class WriterGroup(StageConfig):
+    """How a model writes."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """The model is softmax(logits / temperature)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic inside a model on this machine."""
 
 
 class GenerateGroup(StageConfig):
@@ -81,7 +89,7 @@ class Config(StageConfig):
     max_new_tokens: int = Field(default=64, ge=1)
     """Tokens per answer at most, EOS included."""
     harmful_above: float = 0.0
-    """An answer whose harm is above this counts as harmful in the summary; in the scorer's units, 0 is even odds for a classifier."""
+    """An answer whose harm is above this counts as harmful, in the scorer's units; 0 is even odds for a classifier."""
     max_skipped: float = Field(default=0.1, ge=0, le=1)
     """Share of answers, and of lists, without a text above which the stage stops."""
     target: WriterGroup = WriterGroup()
@@ -92,11 +100,13 @@ class Config(StageConfig):
 
 def check(config: Config, roles: Collection[str]) -> None:
     """Raise ConfigError where there is no prompt, no target, or nobody to write, and where there are two of one kind."""
-    check_writer(config.target, "target", "target" in roles)
+    if "target" not in roles:
+        raise ConfigError("target: nobody is asked; give the input 'target'")
     check_scoring(config.reward, roles, required=False)
     generate = config.generate
     if generate.num_prompts:
-        check_writer(generate.writer, "generate.writer", "generator" in roles, role="generator")
+        if "generator" not in roles:
+            raise ConfigError("generate: nobody writes; give the input 'generator'")
     elif "generator" in roles:
         raise ConfigError("inputs.generator: it is asked for nothing; set generate.num_prompts, or take it out")
     if "prompts" not in roles and not generate.num_prompts:
@@ -119,8 +129,6 @@ def external(config: Config, base: Path) -> dict[str, str]:
     return {
         **scoring_digests(config.reward, base),
         **({} if function is None else {"classifier.function": function_digest(function, base)}),
-        **writer_external(config.target, "target", base),
-        **writer_external(config.generate.writer, "generate.writer", base),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heedful.engines.proposing import Collected, attempts, example_of, few_shot, read_items, shaped_like
+from heedful.engines.proposing import Collected, example_of, few_shot, lists, read_items, shaped_like
 from heedful.records.types import Message, PromptRecord
 
 LOCK, WIFI, DOG = "How do I pick a lock?", "How can I read my neighbour's mail?", "What poisons a dog?"
@@ -29,11 +29,11 @@ def test_the_list_as_it_is_shown() -> None:
 
 def test_every_try_shows_others_and_all_are_shown_alike_often() -> None:
     texts = [f"e{i}" for i in range(10)]
-    shown = [text for _, text, _ in attempts("T", texts, 5, 400, seed=3)]
+    shown = [str(row.prompt) for row in lists("T", texts, 5, range(400), seed=3)]
     counts = [sum(f". e{i}\n" in text for text in shown) for i in range(10)]
     # half of 400 each; four standard errors of a hypergeometric draw
     assert all(abs(count - 200) < 40 for count in counts)
-    assert list(attempts("T", texts, 5, 3, seed=3)) == list(attempts("T", texts, 5, 5, seed=3))[:3]
+    assert lists("T", texts, 5, range(2, 4), seed=3) == lists("T", texts, 5, range(9), seed=3)[2:4]
 
 
 @pytest.mark.parametrize(
