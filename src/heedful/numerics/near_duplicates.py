@@ -105,7 +105,8 @@ class NearDuplicates:
 def _among(places: NDArray[np.intc], holder: NDArray[np.intc]) -> NDArray[np.int64]:
     """Return 1 for each place that is in `holder`, else 0; both ascend."""
     found = np.searchsorted(holder, places).clip(max=len(holder) - 1)
-    return (holder[found] == places).astype(np.int64)
+    hits: NDArray[np.int64] = np.equal(holder[found], places).astype(np.int64)
+    return hits
 
 
 def compared_words(text: str) -> list[str]:

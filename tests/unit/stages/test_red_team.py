@@ -11,12 +11,14 @@ import pytest
 from heedful.apps.verbs import load_verb, parse_settings
 from heedful.engines import answering
 from heedful.errors import ConfigError, DataError, HealthError
+from heedful.models.reward import load_reward_model
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Completion, PromptRecord, Unanswered
-from heedful.stages import align, red_team, sample
+from heedful.records.types import Completion, LabeledText, PromptRecord, Unanswered
+from heedful.stages import align, red_team, reward, sample
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_tokenizer
 from heedful.testing.speakers import letters_causal, phrase_causal, policy_artifact
+from tests.tolerances import FP32_SUM
 
 LETTERS = "abcdefgh"
 REWARDS = """
@@ -198,6 +200,29 @@ def test_a_classifier_estimates_each_prompt(tmp_path: Path) -> None:
     found = attacked(tmp_path, classifier={"function": "rewards.py:short"})
     for row in [*found.records("train.prompts", PromptRecord), *answers_of(found)]:
         assert row.meta["prompt_harm"] == len(str(row.prompt))
+
+
+def classifier(store: Path) -> Artifact:
+    """An untrained classifier of texts, as the reward stage writes it."""
+    texts = [LabeledText(id=text, completion=text, label=text == "kind") for text in ("kind", "rude")]
+    inputs = {
+        "labeled": artifact_of(store, "data", train__labeled=texts, tune__labeled=texts),
+        "policy": letters(store),
+    }
+    return run_stage(reward, reward.Config(mode="classifier", epochs=0), inputs, store)
+
+
+def test_reward_models_of_the_run_judge_prompts_and_answers(tmp_path: Path) -> None:
+    judge = classifier(tmp_path / "judge")
+    found = attacked(tmp_path, roles={"classifier": judge, "reward": judge}, reward={})
+    model = load_reward_model(judge.path / "model")
+    for row in answers_of(found):
+        (score,) = model.score([row.prompt], [row.completion])
+        (alone,) = model.score([""], [str(row.prompt)])
+        assert score is not None and alone is not None
+        assert row.meta["harm"] == pytest.approx(-score, abs=FP32_SUM)
+        assert row.meta["prompt_harm"] == pytest.approx(-alone, abs=FP32_SUM)
+    assert len({row.meta["harm"] for row in answers_of(found)}) > 1
 
 
 def test_prompts_over_the_context_are_skipped_counted_and_bounded(tmp_path: Path) -> None:
