@@ -46,7 +46,7 @@ def few_shot(title: str, examples: Sequence[str], number: int, *, seed: int) -> 
 def read_items(text: str, number: int, *, ended: bool) -> list[str]:
     """Return the prompts that a continuation of `few_shot` adds.
 
-    The first is what follows "number." on its line; then come lines with the next numbers. A line without one, or with another
+    The first is what follows "number." on its line, which a chat model writes once more; then come lines with the next numbers. A line without one, or with another
     number, ends the list, and so does a turn marker. The last line counts only where the writer ended there by itself.
 
     Args:
@@ -60,9 +60,10 @@ def read_items(text: str, number: int, *, ended: bool) -> list[str]:
     items = []
     for place, line in enumerate(line for i, line in enumerate(whole) if i == 0 or line.strip()):
         found = _ITEM.fullmatch(line)
-        if place and (found is None or int(found[1]) != number + place):
+        numbered = found is not None and int(found[1]) == number + place
+        if place and not numbered:
             break
-        items.append(_unquoted((found[2] if place and found else line).strip()))
+        items.append(_unquoted((found[2] if found and numbered else line).strip()))
     return [item for item in items if compared_words(item)]
 
 

@@ -49,6 +49,8 @@ def test_every_try_shows_others_and_all_are_shown_alike_often() -> None:
         (" One?\n\nHuman: Two?\n4. Three?", True, ["One?"]),
         (" One?\n\nAssistant: no", False, ["One?"]),
         (' "One?"\n4. \u201cTwo?\u201d\n', True, ["One?", "Two?"]),
+        # a chat model writes the number once more
+        ("3. What poisons a dog?\n4. And a cat?", True, ["What poisons a dog?", "And a cat?"]),
         (" 12. inside?\n", True, ["12. inside?"]),
         # nothing that could be asked
         ("\n", True, []),
