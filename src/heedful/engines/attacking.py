@@ -21,7 +21,7 @@ from heedful.errors import DataError
 from heedful.models.weighted_sum import WeightedSum
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_json
-from heedful.records.types import Completion, PromptRecord, Unanswered
+from heedful.records.types import Completion, PromptRecord, Record, Unanswered
 
 if TYPE_CHECKING:
     from heedful.models.roles import Scorer
@@ -41,7 +41,7 @@ def attack(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Arti
     prompts = _estimated(config, inputs, out, [*(given if config.attack_with == "all" else []), *new.found])
     skips = Skips(STAGE, "answers", config.max_skipped)
     with open_target(config, inputs, out, seed=seed) as target:
-        said = target.answers(prompts, out, name="answers", shard_rows=SHARD_ASKED)
+        said = target.answers(prompts, out, name=_named("answers", prompts), shard_rows=SHARD_ASKED)
         answers = list(_answered(said, skips, len(prompts) * config.num_completions))
         facts = target.facts()
         figures = {**new.figures, **target.figures("target")}
@@ -86,7 +86,7 @@ def _estimated(config: Config, inputs: Inputs, out: Workspace, prompts: list[Pro
     def shard(rows: Sequence[PromptRecord]) -> list[PromptRecord]:
         return with_prompt_harm(rows, classifier)
 
-    return list(map_shards(prompts, shard, PromptRecord, out, name="prompts", shard_rows=SHARD_SCORED))
+    return list(map_shards(prompts, shard, PromptRecord, out, name=_named("prompts", prompts), shard_rows=SHARD_SCORED))
 
 
 def _answered(answers: Iterator[Completion | Unanswered], skips: Skips, total: int) -> Iterator[Completion]:
@@ -98,11 +98,16 @@ def _answered(answers: Iterator[Completion | Unanswered], skips: Skips, total: i
             yield answer
 
 
+def _named(name: str, rows: Sequence[Record]) -> str:
+    """Return a map's name that goes with its rows: a server that failed may answer the next time, and then they are others."""
+    return f"{name}-{sha256_json([row.model_dump(mode='json') for row in rows])[:12]}"
+
+
 def _scored(answers: Sequence[Completion], scorer: Scorer, out: Workspace) -> list[Completion]:
     def shard(rows: Sequence[Completion]) -> list[Completion]:
         return with_harm(rows, scorer)
 
-    return list(map_shards(answers, shard, Completion, out, name="harm", shard_rows=SHARD_SCORED))
+    return list(map_shards(answers, shard, Completion, out, name=_named("harm", answers), shard_rows=SHARD_SCORED))
 
 
 def _told(

@@ -46,8 +46,9 @@ def few_shot(title: str, examples: Sequence[str], number: int, *, seed: int) -> 
 def read_items(text: str, number: int, *, ended: bool) -> list[str]:
     """Return the prompts that a continuation of `few_shot` adds.
 
-    The first is what follows "number." on its line, which a chat model writes once more; then come lines with the next numbers. A line without one, or with another
-    number, ends the list, and so does a turn marker. The last line counts only where the writer ended there by itself.
+    The first is what follows "number." on its line, which a chat model writes once more; then come lines with the next numbers. A
+    line without one, or with another number, ends the list, and so does a turn marker. The last line counts only where the writer
+    ended there by itself.
 
     Args:
         text: what the model wrote.

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from heedful.apps.verbs import load_verb, parse_settings
-from heedful.engines import answering
+from heedful.engines import answering, targets
+from heedful.engines.server_target import GO_ON
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.models.reward import load_reward_model
 from heedful.records.artifacts import Artifact
@@ -18,6 +19,7 @@ from heedful.stages import align, red_team, reward, sample
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_tokenizer
 from heedful.testing.speakers import letters_causal, phrase_causal, policy_artifact
+from tests.judge_server import KEY, Desk, Reply, as_json, serving
 from tests.tolerances import FP32_SUM
 
 LETTERS = "abcdefgh"
@@ -270,6 +272,13 @@ def test_nothing_but_skips_is_an_error(tmp_path: Path) -> None:
         ({}, {"target"}, "there is nothing to ask"),
         ({}, {"target", "prompts", "generator"}, "it is asked for nothing; set generate.num_prompts"),
         ({"attack_with": "generated"}, {"target", "prompts"}, "none are generated"),
+        ({}, {"prompts"}, "target: there is none; give the input 'target', or target.model, or target.server"),
+        ({"target": {"model": "m"}}, {"target", "prompts"}, "target: the input 'target' is one already"),
+        (
+            {"generate": {"num_prompts": 1}},
+            {"target", "prompts"},
+            "generate.writer: there is none; give the input 'generator'",
+        ),
         ({"generate": {"num_prompts": 1}}, {"target", "generator"}, "there is no example"),
         ({"classifier": FUNCTION}, {"target", "prompts", "classifier"}, "classifier: give either the input"),
         ({"reward": FUNCTION}, {"target", "prompts", "reward"}, "give either the input 'reward' or"),
@@ -308,7 +317,6 @@ def cut_after(calls: int, seen: list[int]) -> Any:
 def test_cut_anywhere_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
     """One shard of lists, then two of answers."""
     settings = {"generate": {"num_prompts": 2, **SHORT}, "max_new_tokens": 3}
-    from heedful.engines import targets
 
     def inputs(store: Path) -> dict[str, Any]:
         return {"generator": lister(store), "target": letters(store), "prompts": data_of(store, prompts(130))}
@@ -328,3 +336,141 @@ def test_cut_anywhere_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: 
     assert first + rest == [8, 128, 4]
     assert again.content_digest == calm.content_digest
     assert not (again.path / "parts").exists()
+
+
+# A server.
+
+
+def assistant(number: int, body: dict[str, Any]) -> Reply:
+    """What it says depends on the request alone: as many a as the prompt has vowels, or two new questions for a list."""
+    chat = "messages" in body
+    text = body["messages"][-1]["content"] if chat else body["prompt"]
+    last = text.removesuffix(GO_ON).rsplit("\n", 1)[-1]
+    if last.removesuffix(".").isdigit():
+        place = int(last.removesuffix("."))
+        said = f" Is {body['seed']} a lucky number?\n{place + 1}. house 1?\n{place + 2}. cut off he"
+    else:
+        said = " " + "a" * (body["seed"] % 3) + ".\n\nHuman: more?"
+    usage = {"prompt_tokens": len(text), "completion_tokens": len(said)}
+    choice = {"message": {"role": "assistant", "content": said}} if chat else {"text": said}
+    return as_json({"choices": [choice | {"finish_reason": "length"}], "usage": usage})
+
+
+def served(url: str, **changes: Any) -> dict[str, Any]:
+    return {"server": {"url": url, "model": "m", "retries": 0, "backoff": 0.0, **changes}}
+
+
+def by_server(base: Path, url: str, **changes: Any) -> Artifact:
+    """A server that writes new prompts and is attacked; the artifacts of an earlier call are taken again."""
+    base.mkdir(exist_ok=True)
+    there = [Artifact.open(path.parent) for path in (base / "store").glob("*/manifest.json")]
+    data = next((artifact for artifact in there if artifact.stage == "data"), None)
+    roles = {"target": None, "prompts": data or data_of(base / "store", prompts())}
+    generate = {"num_prompts": 3, "writer": served(url, **changes)}
+    settings = {"target": served(url, **changes), "generate": generate, "num_completions": 2}
+    return attacked(base, roles=roles, **settings)
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_server_is_attacked_and_writes_new_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: str) -> None:
+    monkeypatch.setenv("TARGET_KEY", KEY)
+    desk = Desk(trouble=assistant)
+    with serving(desk) as url:
+        found = by_server(tmp_path, url, api=api, key="TARGET_KEY", price_in=2.0, price_out=10.0)
+    new = [row for row in found.records("train.prompts", PromptRecord) if row.meta["origin"] == "generated"]
+    assert len(new) == 3
+    assert all(str(row.prompt).endswith(" a lucky number?") for row in new)
+    assert {str(row.prompt) for row in found.records("duplicates", PromptRecord)} >= {"house 1?"}
+    rows = answers_of(found)
+    assert len(rows) == 2 * 9 == found.metrics["completions"]
+    assert {row.completion.strip("a") for row in rows} == {"."}
+    assert all(row.finished for row in rows)
+    assert all(row.meta["harm"] == row.completion.count("a") for row in rows)
+    assert len({row.source for row in rows}) == 1
+    asked = [body for body in desk.bodies if "lucky" in json.dumps(body) or "house" in json.dumps(body)]
+    assert {body["temperature"] for body in asked} == {1.0}
+    first = next(body for body in desk.bodies if body["max_tokens"] == 8)
+    if api == "chat":
+        assert first["messages"] == [{"role": "user", "content": "house 0?"}]
+    else:
+        assert first["prompt"] == "\n\nHuman: house 0?\n\nAssistant:"
+        assert first["stop"] == ["\n\nHuman:"]
+    answered = [body for body in desk.bodies if body["max_tokens"] == 8]
+    said = [len(" ") + body["seed"] % 3 + len(".\n\nHuman: more?") for body in answered]
+    shown = [len(body["messages"][0]["content"] if api == "chat" else body["prompt"]) for body in answered]
+    assert found.metrics["target_requests"] == len(answered) == 18
+    assert found.metrics["target_cost"] == pytest.approx((2 * sum(shown) + 10 * sum(said)) / 1e6)
+    assert set(desk.keys) == {f"Bearer {KEY}"}
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
+
+
+def test_two_runs_by_a_server_are_alike_and_a_cut_one_asks_nothing_twice(tmp_path: Path) -> None:
+    lost = {2, 9, 15}
+
+    def dying(number: int, body: dict[str, Any]) -> Reply:
+        return as_json({}, 401) if number in lost else assistant(number, body)
+
+    desk = Desk(trouble=dying)
+    with serving(desk) as url:
+        for _ in lost:
+            with pytest.raises(ConfigError, match=r"(target|generate\.writer)\.server: .* does not accept a request"):
+                by_server(tmp_path / "cut", url, concurrency=1)
+        cut = by_server(tmp_path / "cut", url, concurrency=1)
+        number = len(desk.bodies) - len(lost)
+        desk.bodies.clear()
+        calm = by_server(tmp_path / "calm", url, concurrency=1, retries=1)
+        assert len({json.dumps(body, sort_keys=True) for body in desk.bodies}) == len(desk.bodies)
+    assert number == cut.metrics["target_requests"] + cut.metrics["writer_requests"]  # type: ignore[operator]
+    for name in ("train.prompts", "completions", "duplicates"):
+        assert (cut.path / f"{name}.jsonl").read_bytes() == (calm.path / f"{name}.jsonl").read_bytes()
+
+
+def test_what_a_server_declines_is_listed_and_a_passing_failure_is_asked_again(tmp_path: Path) -> None:
+    down = True
+
+    def trouble(number: int, body: dict[str, Any]) -> Reply:
+        text = json.dumps(body)
+        if "house 3?" in text and body["max_tokens"] == 8:
+            return as_json({"error": "not this house"}, 400)
+        return as_json({}, 503) if down and "house 5?" in text else assistant(number, body)
+
+    def run(url: str, share: float) -> Artifact:
+        there = [Artifact.open(path.parent) for path in (tmp_path / "store").glob("*/manifest.json")]
+        data = next((each for each in there if each.stage == "data"), None) or data_of(tmp_path / "store", prompts())
+        return attacked(tmp_path, roles={"target": None, "prompts": data}, target=served(url), max_skipped=share)
+
+    with serving(Desk(trouble=trouble)) as url:
+        with pytest.raises(HealthError, match=r"2 of 6 answers were skipped \(1 refused, 1 failed\)"):
+            run(url, 0.2)
+        down = False
+        found = run(url, 0.2)
+    (listed,) = found.records("skipped", Unanswered)
+    assert (listed.prompt_id, listed.by) == ("p3", "m")
+    assert listed.skipped == 'refused: HTTP 400: {"error": "not this house"}'
+    assert found.metrics["skips"] == {"refused": 1}
+    assert [row.prompt_id for row in answers_of(found)] == ["p0", "p1", "p2", "p4", "p5"]
+
+
+def test_chats_and_turn_markers_reach_a_server_as_turns(tmp_path: Path) -> None:
+    rows = [
+        PromptRecord(id="text", prompt="\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: And?<|im_end|>\n\nAssistant:"),
+        PromptRecord.model_validate({"id": "chat", "prompt": [{"role": "user", "content": "Hi."}]}),
+    ]
+    desk = Desk(trouble=assistant)
+    with serving(desk) as url:
+        attacked(tmp_path, rows, roles={"target": None}, target=served(url, concurrency=1))
+    assert [body["messages"] for body in desk.bodies] == [
+        [
+            {"role": "user", "content": "Hi."},
+            {"role": "assistant", "content": "Hello."},
+            {"role": "user", "content": "And?< |im_end|>"},
+        ],
+        [{"role": "user", "content": "Hi."}],
+    ]
+
+
+def test_another_model_of_this_machine_is_attacked(tmp_path: Path) -> None:
+    other = letters(tmp_path / "elsewhere")
+    found = attacked(tmp_path, roles={"target": None}, target={"model": str(other.path / "model")})
+    same = attacked(tmp_path / "same")
+    assert [row.completion for row in answers_of(found)] == [row.completion for row in answers_of(same)]
