@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from heedful.engines.answer_book import AnswerBook
 from heedful.engines.judge_client import Client, Server
 from heedful.engines.server_target import Requests, ServerTarget
@@ -78,7 +80,7 @@ def _client(settings: EndpointGroup, asking: _Asking, out: Workspace) -> Client:
 
 
 def _served(group: WriterGroup, settings: EndpointGroup, asking: _Asking, client: Client) -> ServerTarget:
-    told = {"url": settings.url, "model": settings.model, "api": settings.api, "snapshot": settings.snapshot}
+    told: dict[str, JsonValue] = {"url": settings.url, "model": settings.model, "api": settings.api, "snapshot": settings.snapshot}
     requests = Requests(
         model=settings.model,
         api=settings.api,

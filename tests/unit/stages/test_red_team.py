@@ -348,7 +348,7 @@ def assistant(number: int, body: dict[str, Any]) -> Reply:
     last = text.removesuffix(GO_ON).rsplit("\n", 1)[-1]
     if last.removesuffix(".").isdigit():
         place = int(last.removesuffix("."))
-        said = f" Is {body['seed']} a lucky number?\n{place + 1}. house 1?\n{place + 2}. cut off he"
+        said = f" Is{body['seed']} lucky{body['seed']}?\n{place + 1}. house 1?\n{place + 2}. cut off he"
     else:
         said = " " + "a" * (body["seed"] % 3) + ".\n\nHuman: more?"
     usage = {"prompt_tokens": len(text), "completion_tokens": len(said)}
@@ -379,7 +379,7 @@ def test_a_server_is_attacked_and_writes_new_prompts(tmp_path: Path, monkeypatch
         found = by_server(tmp_path, url, api=api, key="TARGET_KEY", price_in=2.0, price_out=10.0)
     new = [row for row in found.records("train.prompts", PromptRecord) if row.meta["origin"] == "generated"]
     assert len(new) == 3
-    assert all(str(row.prompt).endswith(" a lucky number?") for row in new)
+    assert all(" lucky" in str(row.prompt) for row in new)
     assert {str(row.prompt) for row in found.records("duplicates", PromptRecord)} >= {"house 1?"}
     rows = answers_of(found)
     assert len(rows) == 2 * 9 == found.metrics["completions"]
@@ -417,8 +417,9 @@ def test_two_runs_by_a_server_are_alike_and_a_cut_one_asks_nothing_twice(tmp_pat
                 by_server(tmp_path / "cut", url, concurrency=1)
         cut = by_server(tmp_path / "cut", url, concurrency=1)
         number = len(desk.bodies) - len(lost)
+        lost.clear()
         desk.bodies.clear()
-        calm = by_server(tmp_path / "calm", url, concurrency=1, retries=1)
+        calm = by_server(tmp_path / "calm", url, concurrency=1)
         assert len({json.dumps(body, sort_keys=True) for body in desk.bodies}) == len(desk.bodies)
     assert number == cut.metrics["target_requests"] + cut.metrics["writer_requests"]  # type: ignore[operator]
     for name in ("train.prompts", "completions", "duplicates"):
