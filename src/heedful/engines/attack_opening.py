@@ -80,7 +80,12 @@ def _client(settings: EndpointGroup, asking: _Asking, out: Workspace) -> Client:
 
 
 def _served(group: WriterGroup, settings: EndpointGroup, asking: _Asking, client: Client) -> ServerTarget:
-    told: dict[str, JsonValue] = {"url": settings.url, "model": settings.model, "api": settings.api, "snapshot": settings.snapshot}
+    told: dict[str, JsonValue] = {
+        "url": settings.url,
+        "model": settings.model,
+        "api": settings.api,
+        "snapshot": settings.snapshot,
+    }
     requests = Requests(
         model=settings.model,
         api=settings.api,
