@@ -389,7 +389,8 @@ def test_a_server_is_attacked_and_writes_new_prompts(tmp_path: Path, monkeypatch
     assert len({row.source for row in rows}) == 1
     asked = [body for body in desk.bodies if "lucky" in json.dumps(body) or "house" in json.dumps(body)]
     assert {body["temperature"] for body in asked} == {1.0}
-    first = next(body for body in desk.bodies if body["max_tokens"] == 8)
+    # requests come in any order: eight are under way at a time
+    first = next(body for body in desk.bodies if body["max_tokens"] == 8 and "house 0?" in json.dumps(body))
     if api == "chat":
         assert first["messages"] == [{"role": "user", "content": "house 0?"}]
     else:
