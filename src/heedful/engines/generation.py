@@ -134,13 +134,30 @@ def draw_with_logprobs(logits: Tensor, uniforms: Tensor, temperature: float) -> 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Return the places [B] that `uniforms` [B] fall on, and how far into them (0 to 1); places share 0 to 1 by weight [B, N]."""
-    cumulative = weights.double().cumsum(-1)
+    cumulative = _running_sums(weights.double())
     whole = cumulative[:, -1:]
     # just below the whole, so that rounding cannot lead behind the last place that has a weight
     targets = torch.minimum(uniforms[:, None] * whole, torch.nextafter(whole, torch.zeros_like(whole)))
     place = torch.searchsorted(cumulative, targets, right=True)
     weight = weights.double().gather(1, place)
     return place[:, 0], ((targets - cumulative.gather(1, place) + weight) / weight).clamp(0, 1)[:, 0]
+
+
+def _running_sums(weights: Tensor) -> Tensor:
+    """Return the sums [B, N] of `weights` [B, N] fp64 up to and including each place, the same bits in every run.
+
+    CUDA's own running sum adds up in an order that changes, and is refused among deterministic kernels.
+    """
+    return weights.cumsum(-1) if weights.device.type == "cpu" else sums_by_product(weights)
+
+
+def sums_by_product(weights: Tensor) -> Tensor:
+    """Return the running sums of `weights` [B, N] fp64 as a product with a triangle of ones; N is small: blocks, or what is in one.
+
+    All columns are added up in one order, so that sums never fall, and stay equal over a place without weight. Autocast leaves
+    fp64 alone.
+    """
+    return weights @ weights.new_ones(weights.shape[-1], weights.shape[-1]).triu()
 
 
 def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
