@@ -19,27 +19,38 @@ COPIED = 2**28
 class Shape:
     """The linear layers of a Llama-type model.
 
-    `layers` times q, k, v, o [D, D], gate, up [D, F] and down [F, D]; then the head [D, V].
+    `layers` times q [D, Q], k, v [D, K], o [Q, D], gate, up [D, F] and down [F, D]; then the head [D, V]. `queries` Q and `keys` K
+    are the width D where they are not given; K is less where several query heads share one of keys and values.
     """
 
     vocabulary: int
     width: int
     inner: int
     layers: int
+    queries: int | None = None
+    keys: int | None = None
 
     @classmethod
     def of(cls, config: Any) -> Shape:
         """Return the shape that a transformers configuration describes."""
-        return cls(config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers)
+        heads, width = config.num_attention_heads, config.hidden_size
+        each = getattr(config, "head_dim", None) or width // heads
+        shared = getattr(config, "num_key_value_heads", None) or heads
+        layers = config.intermediate_size, config.num_hidden_layers
+        return cls(config.vocab_size, width, *layers, heads * each, shared * each)
 
     def linears(self) -> list[tuple[int, int, int]]:
         """Return (inputs, outputs, how many such layers in the model), without the head."""
         width, inner = self.width, self.inner
-        return [
-            (width, width, 4 * self.layers),
-            (width, inner, 2 * self.layers),
-            (inner, width, self.layers),
-        ]
+        queries, keys = self.queries or width, self.keys or width
+        counts = {(width, queries): 1}
+        for pair, count in (((queries, width), 1), ((width, keys), 2), ((width, inner), 2), ((inner, width), 1)):
+            counts[pair] = counts.get(pair, 0) + count
+        return [(*pair, count * self.layers) for pair, count in counts.items()]
+
+    def cache_bytes(self, cells: int, size: int) -> int:
+        """Return what keys and values of `cells` tokens take, at `size` bytes a number."""
+        return 2 * self.layers * (self.keys or self.width) * cells * size
 
     @property
     def weights(self) -> int:
@@ -54,14 +65,21 @@ def product_time(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> fl
 
 
 def median_time(run: Callable[[], object]) -> float:
-    """Return the median seconds of `run`, after one call to warm up."""
+    """Return the median seconds of `run`, after one call to warm up; on a GPU, where it is the default device, until it is done."""
     run()
     times = []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started = now()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(now() - started)
     return statistics.median(times)
+
+
+def now() -> float:
+    """Return the seconds of a clock, once the default device has done what it was given."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def bandwidth() -> float:

@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from heedful.engines.caching import RunningCache
 from heedful.engines.memory import ForwardBudget, decoding_budget
+from heedful.models.attention import attends_here
 from heedful.models.policy import LanguagePolicy
 from heedful.models.row_adapters import Adapters, groups
 from heedful.models.trunks import PromptTokens, autocast
@@ -252,7 +253,12 @@ class CausalDecoder:
     def step(self, tokens: Tensor) -> Tensor:
         """Read one token per row; return the logits [B, V] of the next decision."""
         self._width += 1
-        logits = self._forward(tokens[:, None], self._mask[:, : self._width], self._lengths[:, None])
+        mask = self._mask[:, : self._width]
+        if mask.device.type != "cpu" and attends_here(self._policy.bare):
+            mask = mask[
+                :, None, None
+            ].bool()  # as it is used; transformers would wait for the device to look whether it can go
+        logits = self._forward(tokens[:, None], mask, self._lengths[:, None])
         self._lengths = self._lengths + 1
         return logits
 

@@ -64,7 +64,9 @@ def one_iteration(folder: Path, *, lora: bool, own_value_trunk: bool, where: Cal
         )
         optimizer = torch.optim.AdamW([p for _, p in policy.trainable()], lr=1e-3, foreach=False)
         settings = PPOSettings(num_epochs=2, minibatch_rows=2, microbatch_cells=40)
-        steps = train(policy, optimizer, lambda _n: rollout(PROMPTS, [1, 2, 3, 4]), settings, iterations=range(1), seed=3)
+        steps = train(
+            policy, optimizer, lambda _n: rollout(PROMPTS, [1, 2, 3, 4]), settings, iterations=range(1), seed=3
+        )
         _, table, metrics = next(iter(steps))
         reference.check_unchanged()
         columns = {name: value for name, value in vars(table).items() if isinstance(value, torch.Tensor)}
