@@ -1,8 +1,8 @@
 """A stand-in for a GPU that keeps values: its tensors compute on the CPU, call themselves cuda:0, and refuse what a GPU refuses.
 
 A tensor of it may meet CPU tensors only where torch lets a GPU's: as a single number, as row numbers (`x[index]`), as the source
-or target of a copy. What meets otherwise raises `MixedDevicesError`. Values are the CPU's own, so a whole computation can run on it and be
-compared bit by bit with the CPU's. It knows nothing of kernels, memory or speed.
+or target of a copy. What meets otherwise raises `MixedDevicesError`. Values are the CPU's own, so a whole computation can run on it
+and be compared bit by bit with the CPU's. It knows nothing of kernels, memory or speed.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ class Accelerated(TorchFunctionMode):
             return func(*args, **kwargs)
         if name in ("to", "cpu", "cuda") and isinstance(args[0], Tensor):
             return _moved(func, name, args, kwargs)
-        if name in ("__getitem__", "__setitem__") and not isinstance(args[0], FarTensor):
-            if any(isinstance(each, FarTensor) and each.dim() for each in tree_flatten(args[1:])[0]):
-                raise MixedDevicesError("a CPU tensor met one of the accelerator in an index")
+        indexed_here = name in ("__getitem__", "__setitem__") and not isinstance(args[0], FarTensor)
+        if indexed_here and any(isinstance(each, FarTensor) and each.dim() for each in tree_flatten(args[1:])[0]):
+            raise MixedDevicesError("a CPU tensor met one of the accelerator in an index")
         if name == "tolist" and isinstance(args[0], FarTensor):
             return args[0].near.tolist()
         if _is_far(kwargs.get("device")):

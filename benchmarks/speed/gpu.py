@@ -2,12 +2,12 @@
 
     python benchmarks/speed/gpu.py [--only table largest] [--sizes 0.5b 1.5b] [--wanted 5]
 
-`table` times iterations of full fine-tuning and of LoRA: seconds by phase, peak memory of torch's allocator, how much of the generation
-the card needs to read weights, keys and values once per step (the bandwidth bound), and the model FLOP utilisation of the update.
-`largest` looks for the deepest model of the 7B's width whose LoRA PPO fits: depth is doubled while an iteration fits, then bisected; every
-try is a process of its own. Kernels are deterministic ones, as in every run. TRL is not run here. `--device cpu --sizes tiny --family tiny`
-runs the same code anywhere; its figures say nothing. The file is not called cuda.py: scripts beside it would import it in the place of
-NVIDIA's package `cuda`, and torch with it.
+`table` times iterations of full fine-tuning and of LoRA: seconds by phase, peak memory of torch's allocator, how much of the
+generation the card needs to read weights, keys and values once per step (the bandwidth bound), and the model FLOP utilisation
+of the update. `largest` looks for the deepest model of the 7B's width whose LoRA PPO fits: depth is doubled while an iteration
+fits, then bisected; every try is a process of its own. Kernels are deterministic ones, as in every run. TRL is not run here.
+`--device cpu --sizes tiny --family tiny` runs the same code anywhere; its figures say nothing. The file is not called cuda.py:
+scripts beside it would import it in the place of NVIDIA's package `cuda`, and torch with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -31,8 +31,8 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 from benchmarks.speed import ceilings, ours  # noqa: E402
-from benchmarks.speed.gpu_models import SIZES, Qwen, model_of, with_layers, words  # noqa: E402
 from benchmarks.speed.duel import WANTED  # noqa: E402
+from benchmarks.speed.gpu_models import SIZES, Qwen, model_of, with_layers, words  # noqa: E402
 
 from heedful.engines.memory import is_out_of_memory, release  # noqa: E402
 from heedful.engines.ppo import update  # noqa: E402
@@ -212,7 +212,8 @@ def operations(size: Qwen, lengths: Tensor, decisions: Tensor, *, epochs: int, l
     """Return the floating-point operations of an update that the model asks for; what is computed twice to save memory counts once.
 
     A product takes two per weight and token forward, two for the gradient of its input, and two for that of its weights,
-    which are frozen under LoRA. In attention a token meets on average half of its row, in two products, with gradients of both sides.
+    which are frozen under LoRA. In attention a token meets on average half of its row, in two products, with gradients of both
+    sides.
 
     Args:
         lengths: tokens per row [B]. decisions: of these, what reaches the head [B].
@@ -225,7 +226,10 @@ def operations(size: Qwen, lengths: Tensor, decisions: Tensor, *, epochs: int, l
 
 
 def largest(fits: Callable[[int], bool], *, most: int) -> int:
-    """Return the largest number up to `most` that fits: doubled from 1, then bisected; 0 where 1 does not. Less always fits where more does."""
+    """Return the largest number up to `most` that fits: doubled from 1, then bisected; 0 where 1 does not.
+
+    Less always fits where more does.
+    """
     low, high = 0, 1
     while high <= most and fits(high):
         low, high = high, 2 * high

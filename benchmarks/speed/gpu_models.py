@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-
 from benchmarks.speed import models
 from benchmarks.speed.turns import eos_bias
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 NEVER = -1e4
 """The logit's bias of a padded row: a token that the tokenizer does not have gets no probability."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ CELLS = 8192
 
 def main() -> None:
     """Train one run."""
+    os.environ.setdefault("HEED_DEVICE", "cpu")  # as the rival
     run(shared.arguments(__doc__))
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.speed import gpu
 from benchmarks.speed.ceilings import Shape
 from benchmarks.speed.gpu import bytes_read, largest, operations
 from benchmarks.speed.gpu_models import Qwen
 from transformers import LlamaConfig, Qwen2Config
+
+from heedful.models import placement
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = Qwen(width=4, layers=2, heads=2, key_heads=1, inner=3, tied=True, vocabulary=5)
@@ -81,10 +84,12 @@ def test_the_whole_way_with_tiny_sizes(tmp_path: Path) -> None:
         assert all(rows[line + what]["value"] > 0 for what in ("peak memory", "update: model FLOP utilisation"))
 
 
-def test_a_card_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "benchmarks/speed/gpu.py", "--device", "cuda:77", "--out", str(tmp_path / "r.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert done.stderr.startswith("HEED_DEVICE=cuda:77: ")
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_a_card_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEED_DEVICE", "cpu")
+    monkeypatch.setattr(placement, "num_gpus", lambda: 1)
+    monkeypatch.setattr("sys.argv", ["gpu.py", "--device", "cuda:77", "--out", str(tmp_path / "results.json")])
+    with pytest.raises(
+        SystemExit, match=r"^HEED_DEVICE=cuda:77: the last GPU here is cuda:0; set another device, or cpu$"
+    ):
+        gpu.main()
     assert not list(tmp_path.iterdir())

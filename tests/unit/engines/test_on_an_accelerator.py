@@ -1,25 +1,25 @@
-"""Sampling, scoring and PPO on a stand-in for a GPU (`tests/accelerator.py`): no tensor stays behind, and every number is the CPU's."""
+"""Sampling, scoring and PPO on a stand-in for a GPU (`tests/accelerator.py`): no tensor stays behind, all numbers are the CPU's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.accelerator import DEVICE, FarTensor, MixedDevicesError, accelerator
 
 from heedful.engines import generation
+from heedful.engines.checkpoints import optimizer_tensors, restore_optimizer
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.rollout import RewardSettings, TextRollout
 from heedful.models.opening import LoraShape, open_policy
-from heedful.models.policy import LanguagePolicy
 from heedful.models.reward import load_reward_model
 from heedful.numerics.kl import FixedKL
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_reward, byte_tokenizer
 from heedful.testing.tiny import save_model
+from tests.accelerator import DEVICE, FarTensor, MixedDevicesError, accelerator
 
 PROMPTS = ["a", "open the window", "why", "drink water ;"]
 TOKENS = 6
@@ -107,3 +107,22 @@ def test_the_accelerator_takes_what_a_gpu_takes() -> None:
         assert far[torch.tensor([2, 0])].device == DEVICE
         near.copy_(far * 2)
         assert near.tolist() == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_restored_optimizer_counts_its_steps_where_a_fresh_one_does(fused: bool) -> None:
+    """Fused AdamW takes a step count only beside the weights, and the other one only from the CPU; checkpoints come from the CPU."""
+    here = torch.nn.Parameter(torch.ones(3))
+    before = torch.optim.AdamW([here], fused=True)
+    here.grad = torch.ones(3)
+    before.step()
+    saved = optimizer_tensors(before)
+    with accelerator():
+        far = torch.nn.Parameter(torch.ones(3, device=DEVICE))
+        after = torch.optim.AdamW([far])
+        after.param_groups[0]["fused"] = fused
+        restore_optimizer(after, saved)
+        state = after.state[far]
+        assert isinstance(state["step"], FarTensor) is fused
+        assert isinstance(state["exp_avg"], FarTensor)
+        assert float(state["step"]) == 1.0
