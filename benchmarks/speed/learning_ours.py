@@ -6,8 +6,8 @@ python benchmarks/speed/learning_ours.py --models work/learning --out work/runs/
 from __future__ import annotations
 
 import argparse
-import random
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path

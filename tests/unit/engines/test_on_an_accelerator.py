@@ -14,9 +14,13 @@ from heedful.engines import generation
 from heedful.engines.checkpoints import optimizer_tensors, restore_optimizer
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.rollout import RewardSettings, TextRollout
+from heedful.engines.supervised import Lesson, held_out, target_logprobs
+from heedful.models.loading import load_language_model
 from heedful.models.opening import LoraShape, open_policy
-from heedful.models.reward import load_reward_model
+from heedful.models.reward import RewardModel, load_reward_model
+from heedful.models.trunks import make_trunk
 from heedful.numerics.kl import FixedKL
+from heedful.numerics.preference_losses import all_pairs
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_reward, byte_tokenizer
 from heedful.testing.tiny import save_model
 from tests.accelerator import DEVICE, FarTensor, MixedDevicesError, accelerator
@@ -94,6 +98,31 @@ def test_an_iteration_mixes_no_devices_and_gives_the_numbers_of_the_cpu(
     assert all(torch.equal(a, b) for a, b in zip(here[2], there[2], strict=True))
 
 
+@pytest.mark.parametrize("make", [byte_causal, byte_encoder_decoder])
+def test_lessons_and_rankings_give_the_gradients_of_the_cpu(tmp_path: Path, make: Any) -> None:
+    save_model(tmp_path / "policy", make(1), byte_tokenizer())
+    byte_reward(2).save(tmp_path / "reward")
+    lessons = [Lesson("a", [5, 6, 7], [8, 9, 1], [True, False, True]), Lesson("b", [5], [7, 1], [True, True])]
+
+    def learn(where: Callable[[], AbstractContextManager[None]]) -> tuple[dict[str, float], list[torch.Tensor]]:
+        with where():
+            model, judge = load_language_model(tmp_path / "policy"), load_reward_model(tmp_path / "reward")
+            assert isinstance(judge, RewardModel)
+            trunk, home = make_trunk(model), next(model.parameters()).device
+            logprobs, targets = target_logprobs(trunk, lessons, home)
+            (-logprobs[targets].sum()).backward()
+            texts = [judge.backbone.read("why", text) for text in ("hot", "cold water", "")]
+            all_pairs(judge.raw(texts)[:, 0], [0, 1, 1]).backward()
+            parameters = [*model.parameters(), *(parameter for _, parameter in judge.parameters())]
+            slopes = [parameter.grad.cpu() for parameter in parameters if parameter.grad is not None]
+            return held_out(trunk, lessons, home, 64), slopes
+
+    here, there = learn(nullcontext), learn(accelerator)
+    assert here[0] == there[0]
+    assert len(here[1]) == len(there[1]) > 10
+    assert all(torch.equal(a, b) for a, b in zip(here[1], there[1], strict=True))
+
+
 @pytest.mark.parametrize("mix", MIXED)
 def test_the_accelerator_refuses_what_a_gpu_refuses(mix: Callable[[torch.Tensor, torch.Tensor], object]) -> None:
     with accelerator(), pytest.raises((MixedDevicesError, TypeError, RuntimeError)):
@@ -111,7 +140,7 @@ def test_the_accelerator_takes_what_a_gpu_takes() -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_restored_optimizer_counts_its_steps_where_a_fresh_one_does(fused: bool) -> None:
-    """Fused AdamW takes a step count only beside the weights, and the other one only from the CPU; checkpoints come from the CPU."""
+    """Fused AdamW takes a step count only beside the weights, the other one only from the CPU; checkpoints come from the CPU."""
     here = torch.nn.Parameter(torch.ones(3))
     before = torch.optim.AdamW([here], fused=True)
     here.grad = torch.ones(3)
