@@ -277,7 +277,7 @@ def test_an_adapter_is_used_when_it_is_on() -> None:
 @pytest.mark.parametrize("count", [1, 128, 1187])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_running_sums_by_product_are_sums_and_never_fall(count: int, precision: str) -> None:
-    """1187 blocks of 128 are a vocabulary of 151,936. Against numpy's running sum in extended precision; autocast must not touch it."""
+    """1187 blocks of 128 are a vocabulary of 151,936. Against numpy in extended precision; autocast must not touch it."""
     weights = torch.rand(5, count, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     weights[:, ::3] = 0.0
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
