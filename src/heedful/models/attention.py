@@ -28,7 +28,7 @@ PACKING = "heedful_packing"
 """Name of the argument that carries a `Packing` through a model's forward to its attention."""
 PLAIN_UP_TO = 512
 """Longest row for plain attention."""
-BF16_MULTIPLE = 64
+BF16_MULTIPLE = 16
 """Tokens that packed rows are filled up to in bf16."""
 PROBE_LENGTHS = (2, 4, 3)
 PROBE_TOLERANCE = 1e-4
@@ -38,8 +38,8 @@ PROBE_TOLERANCE = 1e-4
 class Packing:
     """Rows of some lengths [B], one after another without padding, N tokens in all.
 
-    Where `multiple` > 1, copies of the first token fill N up; they belong to no row. oneDNN keeps code for every N it meets in
-    bf16, some hundred KiB each, so on a CPU few different N are better.
+    Where `multiple` > 1, copies of the first token fill N up; they belong to no row. oneDNN makes code for every N it meets in
+    bf16, so on a CPU few different N are better, and so are few copies.
 
     `places` [B, L] says where in the N tokens each cell of the padded rows stands (any place for a cell beyond its row's
     end), `cells` [N] where among the B * L cells each token stands. `real` [B * L] bool is True for a cell within its row,
