@@ -7,9 +7,11 @@ absent on purpose: they would make the policy's log-probs false, and a policy ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -149,16 +151,24 @@ def _running_sums(weights: Tensor) -> Tensor:
 
     CUDA's own running sum adds up in an order that changes, and is refused among deterministic kernels.
     """
-    return weights.cumsum(-1) if weights.device.type == "cpu" else sums_by_product(weights)
+    return weights.cumsum(-1) if weights.device.type == "cpu" else sums_in_blocks(weights)
 
 
-def sums_by_product(weights: Tensor) -> Tensor:
-    """Return the running sums of `weights` [B, N] fp64 as a product with a triangle of ones; N is small: blocks, or what is in one.
+def sums_in_blocks(weights: Tensor) -> Tensor:
+    """Return the running sums of `weights` [B, N]: within blocks of about sqrt(N), and over the blocks.
 
-    All columns are added up in one order, so that sums never fall, and stay equal over a place without weight. Autocast leaves
-    fp64 alone.
+    Each is added up one after another, and a block begins with what the one before it ends with, so that sums never fall, and
+    stay the same bits over a place without weight.
     """
-    return weights @ weights.new_ones(weights.shape[-1], weights.shape[-1]).triu()
+    count = weights.shape[-1]
+    size = math.isqrt(count - 1) + 1
+    inside = _one_after_another(pad(weights, (0, -count % size)).unflatten(-1, (-1, size)))
+    ahead = pad(_one_after_another(inside[..., -1])[..., :-1], (1, 0))
+    return (ahead[..., None] + inside).flatten(-2)[..., :count]
+
+
+def _one_after_another(terms: Tensor) -> Tensor:
+    return torch.stack(list(accumulate(terms.unbind(-1), torch.add)), -1)
 
 
 def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
