@@ -30,6 +30,8 @@ PLAIN_UP_TO = 512
 """Longest row for plain attention."""
 BF16_MULTIPLE = 16
 """Tokens that packed rows are filled up to in bf16."""
+WORTH_READING = 2
+"""How many times as many columns as are filled may be read, rather than copied."""
 PROBE_LENGTHS = (2, 4, 3)
 PROBE_TOLERANCE = 1e-4
 
@@ -112,6 +114,8 @@ def _attend(
         return out
     groups = getattr(module, "num_key_value_groups", 1)
     scaling = options.get("scaling")
+    if query.shape[2] == 1 and groups == 1:
+        key, value, mask = _whole_buffers(key, value, mask)
     with torch.autocast("cpu", enabled=False):
         return _plain(
             query * (query.shape[-1] ** -0.5 if scaling is None else scaling),
@@ -119,6 +123,27 @@ def _attend(
             repeat_kv(value, groups),
             mask if mask is not None else _causal(query, key, getattr(module, "is_causal", True)),
         )
+
+
+def _whole_buffers(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the whole of the buffers [B, H, C, D] whose first L columns `key` and `value` are, and a mask that hides the rest.
+
+    A product in bf16 would copy such columns at every token; those that are not filled yet cost less. What stands in them is
+    finite, and gets the weight 0.
+    """
+    count, room = key.shape[2], key.stride(1) // max(1, key.stride(2))
+    if not (count < room <= WORTH_READING * count and key.stride() == value.stride() == _strides(key.shape, room)):
+        return key, value, mask
+    if mask is None:
+        mask = torch.ones(1, 1, 1, count, dtype=torch.bool, device=key.device)
+    hidden = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    shape = (*key.shape[:2], room, key.shape[3])
+    key, value = (states.as_strided(shape, states.stride()) for states in (key, value))
+    return key, value, pad(mask, (0, room - count), value=hidden)
+
+
+def _strides(shape: torch.Size, room: int) -> tuple[int, ...]:
+    return (shape[1] * room * shape[3], room * shape[3], shape[3], 1)
 
 
 def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

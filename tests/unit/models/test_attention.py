@@ -290,6 +290,22 @@ def test_an_adapter_that_reads_bf16_as_it_is_changes_no_number() -> None:
         assert torch.equal(one, other)
 
 
+def test_a_tied_output_layer_gets_bf16_weights_of_its_own_and_changes_no_number() -> None:
+    model = llama()
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.requires_grad_(False)
+    trunk = make_trunk(model, "bf16")
+    before = trunk.states(PROMPTS, ACTIONS, MASK)
+    logits = before.head(before.inputs)
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    halve_frozen(model)
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert model.get_input_embeddings().weight.dtype == torch.float32
+    after = trunk.states(PROMPTS, ACTIONS, MASK)
+    assert torch.equal(after.head(after.inputs), logits)
+
+
 def test_trainable_weights_and_adapters_stay_fp32() -> None:
     from heedful.models.adapters import add_lora
 
@@ -300,3 +316,26 @@ def test_trainable_weights_and_adapters_stay_fp32() -> None:
     halve_frozen(model)
     assert {p.dtype for name, p in model.named_parameters() if "lora_" in name} == {torch.float32}
     assert {p.dtype for name, p in model.named_parameters() if "base_layer.weight" in name} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("masked", ["no mask", "bool", "numbers"])
+@pytest.mark.parametrize("room", [9, 12, 40])
+def test_one_token_looks_at_the_columns_it_is_given_and_not_at_the_rest_of_their_buffer(masked: str, room: int) -> None:
+    query, key, value = states(3, 2, 9, dtype=torch.bfloat16)
+    query = query[:, :, :1]
+    bools = torch.arange(9) >= torch.tensor([0, 4, 8])[:, None, None, None]
+    mask = {
+        "no mask": None,
+        "bool": bools,
+        "numbers": torch.zeros(bools.shape).masked_fill_(~bools, torch.finfo(torch.bfloat16).min).bfloat16(),
+    }[masked]
+    buffers = [torch.full((4, 2, room, 8), 7.0, dtype=torch.bfloat16) for _ in range(2)]
+    views = []
+    for buffer, given in zip(buffers, (key, value), strict=True):
+        buffer[:3, :, :9] = given
+        views.append(buffer[:3, :, :9])
+    found, _ = attend(Layer(), query, *views, mask, scaling=0.5)
+    expected = scaled_dot_product_attention(
+        query.float(), key.float(), value.float(), attn_mask=None if mask is None else bools, scale=0.5
+    )
+    assert_close(found.float(), expected.transpose(1, 2), atol=BF16, rtol=BF16)
