@@ -19,27 +19,42 @@ COPIED = 2**28
 class Shape:
     """The linear layers of a Llama-type model.
 
-    `layers` times q, k, v, o [D, D], gate, up [D, F] and down [F, D]; then the head [D, V].
+    `layers` times q [D, Q], k, v [D, K], o [Q, D], gate, up [D, F] and down [F, D]; then the head [D, V]. `queries` Q and `keys` K
+    are the width D where they are not given; K is less where several query heads share one of keys and values.
     """
 
     vocabulary: int
     width: int
     inner: int
     layers: int
+    queries: int | None = None
+    keys: int | None = None
 
     @classmethod
     def of(cls, config: Any) -> Shape:
         """Return the shape that a transformers configuration describes."""
-        return cls(config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers)
+        heads, width = config.num_attention_heads, config.hidden_size
+        each = getattr(config, "head_dim", None) or width // heads
+        shared = getattr(config, "num_key_value_heads", None) or heads
+        layers = config.intermediate_size, config.num_hidden_layers
+        return cls(config.vocab_size, width, *layers, heads * each, shared * each)
 
-    def linears(self) -> list[tuple[int, int, int]]:
-        """Return (inputs, outputs, how many such layers in the model), without the head."""
-        width, inner = self.width, self.inner
-        return [
-            (width, width, 4 * self.layers),
-            (width, inner, 2 * self.layers),
-            (inner, width, self.layers),
-        ]
+    def linears(self, layers: int | None = None) -> list[tuple[int, int, int]]:
+        """Return (inputs, outputs, how many such layers in the model, or in so many of its layers), without the head."""
+        keys, width = self.keys or self.width, self.width
+        counts: dict[tuple[int, int], int] = {}
+        for inputs, outputs, count in [(width, keys, 2), *self.last_linears()]:
+            counts[inputs, outputs] = counts.get((inputs, outputs), 0) + count
+        return [(*pair, count * (self.layers if layers is None else layers)) for pair, count in counts.items()]
+
+    def last_linears(self) -> list[tuple[int, int, int]]:
+        """Return those of one layer that the last layer needs only at the decisions: all but keys and values."""
+        width, inner, queries = self.width, self.inner, self.queries or self.width
+        return [(width, queries, 1), (queries, width, 1), (width, inner, 2), (inner, width, 1)]
+
+    def cache_bytes(self, cells: int, size: int) -> int:
+        """Return what keys and values of `cells` tokens take, at `size` bytes a number."""
+        return 2 * self.layers * (self.keys or self.width) * cells * size
 
     @property
     def weights(self) -> int:
@@ -54,14 +69,21 @@ def product_time(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> fl
 
 
 def median_time(run: Callable[[], object]) -> float:
-    """Return the median seconds of `run`, after one call to warm up."""
+    """Return the median seconds of `run`, after one call to warm up; on a GPU, where it is the default device, until it is done."""
     run()
     times = []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started = now()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(now() - started)
     return statistics.median(times)
+
+
+def now() -> float:
+    """Return the seconds of a clock, once the default device has done what it was given."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def bandwidth() -> float:
@@ -79,20 +101,21 @@ def update_time(shape: Shape, *, tokens: int, decisions: int, rows: int, epochs:
     """Return the seconds of an update if it consisted of its matmuls alone: forward, and twice as much backward.
 
     Args:
-        tokens: real tokens that the trunk reads in one epoch. decisions: of these, rows that reach the head.
+        tokens: real tokens that the trunk reads in one epoch. decisions: of these, rows that reach the head, and all of the last
+            layer but its keys and values.
         rows: tokens of one minibatch, which is the shape that is timed.
     """
-    trunk = sum(
-        count * (product_time(rows, i, o, dtype) + product_time(rows, o, i, dtype) + product_time(o, rows, i, dtype))
-        for i, o, count in shape.linears()
-    )
+
+    def learned(count: int, inputs: int, outputs: int) -> float:
+        there, back = product_time(count, inputs, outputs, dtype), product_time(count, outputs, inputs, dtype)
+        return there + back + product_time(outputs, count, inputs, dtype)
+
     share = max(1, rows * decisions // tokens)
-    head = (
-        product_time(share, shape.width, shape.vocabulary, dtype)
-        + product_time(share, shape.vocabulary, shape.width, dtype)
-        + product_time(shape.vocabulary, share, shape.width, dtype)
-    )
-    return epochs * tokens / rows * (trunk + head)
+    keys = shape.keys or shape.width
+    whole = sum(count * learned(rows, i, o) for i, o, count in shape.linears(shape.layers - 1))
+    last = 2 * learned(rows, shape.width, keys)
+    last += sum(count * learned(share, i, o) for i, o, count in shape.last_linears())
+    return epochs * tokens / rows * (whole + last + learned(share, shape.width, shape.vocabulary))
 
 
 def rate(shape: Shape, rows: int, dtype: torch.dtype) -> float:

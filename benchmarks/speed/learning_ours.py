@@ -6,6 +6,7 @@ python benchmarks/speed/learning_ours.py --models work/learning --out work/runs/
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ CELLS = 8192
 
 def main() -> None:
     """Train one run."""
+    os.environ.setdefault("HEED_DEVICE", "cpu")  # as the rival
     run(shared.arguments(__doc__))
 
 

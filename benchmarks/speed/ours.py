@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -32,6 +33,7 @@ from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
 from heedful.models.policy import LanguagePolicy, Reference, base_reference, copied_reference  # noqa: E402
 from heedful.models.prompts import Renderer  # noqa: E402
 from heedful.models.reward import RewardModel  # noqa: E402
+from heedful.models.roles import Scorer  # noqa: E402
 from heedful.numerics.kl import FixedKL  # noqa: E402
 
 RATIO_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
@@ -42,8 +44,17 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 KL_COEF, MISSING_EOS = 0.05, 1.0
 
 
+class Clock(Protocol):
+    """What is told when a phase begins."""
+
+    def begin(self, phase: str) -> None:
+        """End the present phase and begin another."""
+        ...
+
+
 def main() -> None:
     """Set up, then one iteration per turn."""
+    os.environ.setdefault("HEED_DEVICE", "cpu")  # as the rival; `gpu.py` is for GPUs
     args = arguments()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -52,6 +63,30 @@ def main() -> None:
     turns = Turns()
     policy, reference = open_sides(args)
     scorer = reward_model(args.models / "reward", args.precision)
+    made, optimizer, settings = engines(args, policy, reference, scorer)
+    generation_is_told(turns)
+    turns.ready(threads=torch.get_num_threads(), trainable=sum(value.numel() for _, value in policy.trainable()))
+    for number, texts in enumerate(batches(args.models / "prompts.json", args.rows)):
+        turns.wait("generation")
+        table = made(texts, [number * args.rows + row for row in range(args.rows)])
+        turns.begin("update")
+        release()  # as `train` does between the two
+        metrics = update(policy, optimizer, table, settings, seed=number)
+        release()
+        turns.done(
+            response_tokens=table.num_decisions,
+            prompt_tokens=int(table.context.lengths.sum()),  # type: ignore[attr-defined]
+            longest=table.mask.shape[1],
+            ratio_error=metrics["ratio_error"],
+            optimizer_steps=metrics["optimizer_steps"],
+            kl=table.metrics["kl_estimate"],
+        )
+
+
+def engines(
+    args: argparse.Namespace, policy: LanguagePolicy, reference: Reference, scorer: Scorer
+) -> tuple[TextRollout, torch.optim.Optimizer, PPOSettings]:
+    """Return what an iteration consists of, set as `args` say."""
     made = TextRollout(
         policy,
         reference,
@@ -71,23 +106,7 @@ def main() -> None:
         microbatch_cells=args.microbatch,
         ratio_tolerance=RATIO_TOLERANCE[args.precision],
     )
-    generation_is_told(turns)
-    turns.ready(threads=torch.get_num_threads(), trainable=sum(value.numel() for _, value in policy.trainable()))
-    for number, texts in enumerate(batches(args.models / "prompts.json", args.rows)):
-        turns.wait("generation")
-        table = made(texts, [number * args.rows + row for row in range(args.rows)])
-        turns.begin("update")
-        release()  # as `train` does between the two
-        metrics = update(policy, optimizer, table, settings, seed=number)
-        release()
-        turns.done(
-            response_tokens=table.num_decisions,
-            prompt_tokens=int(table.context.lengths.sum()),  # type: ignore[attr-defined]
-            longest=table.mask.shape[1],
-            ratio_error=metrics["ratio_error"],
-            optimizer_steps=metrics["optimizer_steps"],
-            kl=table.metrics["kl_estimate"],
-        )
+    return made, optimizer, settings
 
 
 def arguments() -> argparse.Namespace:
@@ -120,7 +139,11 @@ def open_sides(args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     if not args.full_length:
         model.lm_head.bias = torch.nn.Parameter(eos_bias(model.config.vocab_size, model.config.eos_token_id))
-    tokenizer = load_tokenizer(folder)
+    return sides(model, load_tokenizer(folder), args)
+
+
+def sides(model: Any, tokenizer: Any, args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
+    """Return the policy of a model and its reference."""
     renderer, stop = Renderer.of(model, tokenizer), stop_ids(model, tokenizer)
     width = model.config.hidden_size
     if args.method == "lora":
@@ -138,14 +161,18 @@ def open_sides(args: argparse.Namespace) -> tuple[LanguagePolicy, Reference]:
 
 def reward_model(folder: Path, precision: Any) -> RewardModel:
     """Return a frozen reward model with random weights, of the policy's own size."""
-    model: Any = load_language_model(folder)
+    return reward_of(load_language_model(folder), load_tokenizer(folder), precision)
+
+
+def reward_of(model: Any, tokenizer: Any, precision: Any) -> RewardModel:
+    """Return a language model as a frozen reward model."""
     model.requires_grad_(False)
     read = {"max_tokens": READ} if model.config.is_encoder_decoder else {}
     reading = Reading(precision=precision, **read)
-    return RewardModel(body_of(model, load_tokenizer(folder), reading), [ScalarHead(model.config.hidden_size)])
+    return RewardModel(body_of(model, tokenizer, reading), [ScalarHead(model.config.hidden_size)])
 
 
-def generation_is_told(turns: Turns) -> None:
+def generation_is_told(turns: Clock) -> None:
     """Let the rollout's sampling begin and end the phase `generation`; the rest of the rollout is `score`."""
     sample = rolling.sample
 

@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from heedful.apps.cleaning import size_text
-from heedful.engines.seeding import device_class, num_threads
+from heedful.engines.seeding import num_threads
+from heedful.errors import ConfigError
+from heedful.models.placement import VARIABLE, device_name
 
 REQUIRED = (
     "torch",
@@ -74,10 +76,15 @@ def _optional(name: str, use: str) -> Finding:
 
 def device() -> Finding:
     """Return where models run, and say so where a GPU stands beside it unused."""
-    found, runs_on = gpus(), device_class()
+    found = gpus()
+    try:
+        runs_on = device_name()
+    except ConfigError as error:
+        return Finding("device", "-", str(error), fatal=True)
     if not found:
         return Finding("device", runs_on)
-    problem = f"a GPU is there, but is not used yet: everything runs on the {runs_on.upper()}"
+    why = f"{VARIABLE} says so" if VARIABLE in os.environ else "this build of torch cannot use it"
+    problem = f"a GPU is there, but is not used: {why}" if runs_on == "cpu" else ""
     return Finding("device", f"{runs_on} (GPU found: {', '.join(found)})", problem)
 
 

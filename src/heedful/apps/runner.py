@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from heedful.apps.planning import Job, Planned, complete, identity, inputs_of, j
 from heedful.apps.run_folder import RunFolder
 from heedful.apps.shipped import find
 from heedful.engines.progress import say
-from heedful.engines.seeding import num_threads, pin
+from heedful.engines.seeding import num_threads, pin, told_device
 from heedful.engines.tracking import tracked_by
 from heedful.errors import ArtifactError, WaitingForPeople
 from heedful.records.artifacts import Artifact, Workspace
@@ -155,7 +156,14 @@ def run_job(
             return finished, "skip"
         if job.verb.uses_torch:
             pin(threads)
+            _tell_device(threads)
         return _work(job, inputs, workspace, door or Door()), "run"
+
+
+@functools.cache
+def _tell_device(threads: int) -> None:
+    """Say once where models run."""
+    say(told_device(threads))
 
 
 def run_stage(

@@ -109,6 +109,7 @@ def restore_optimizer(
         CheckpointError: the tensors belong to another set of parameters.
     """
     parameters = _parameters(optimizer)
+    groups = [place for place, group in enumerate(optimizer.param_groups) for _ in group["params"]]
     optimizer.state.clear()
     for name, value in tensors.items():
         if not name.startswith(f"{prefix}."):
@@ -117,8 +118,9 @@ def restore_optimizer(
         if int(number) >= len(parameters) or (value.dim() and value.shape != parameters[int(number)].shape):
             raise CheckpointError(f"checkpoint: {name} fits no parameter of this model; was the recipe changed?")
         parameter = parameters[int(number)]
-        # AdamW counts its steps in a CPU tensor, whatever device the weights are on.
-        device = parameter.device if value.dim() else value.device
+        beside = value.dim() or optimizer.param_groups[groups[int(number)]].get("fused")
+        # AdamW counts its steps in a CPU tensor, whatever device the weights are on; fused, beside the weights.
+        device = parameter.device if beside else value.device
         optimizer.state[parameter][key] = value.to(device).clone()
 
 

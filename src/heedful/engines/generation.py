@@ -7,9 +7,11 @@ absent on purpose: they would make the policy's log-probs false, and a policy ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from torch.nn.functional import pad
 
 from heedful.engines.caching import RunningCache
 from heedful.engines.memory import ForwardBudget, decoding_budget
+from heedful.models.attention import attends_here
 from heedful.models.policy import LanguagePolicy
 from heedful.models.row_adapters import Adapters, groups
 from heedful.models.trunks import PromptTokens, autocast
@@ -134,13 +137,38 @@ def draw_with_logprobs(logits: Tensor, uniforms: Tensor, temperature: float) -> 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Return the places [B] that `uniforms` [B] fall on, and how far into them (0 to 1); places share 0 to 1 by weight [B, N]."""
-    cumulative = weights.double().cumsum(-1)
+    cumulative = _running_sums(weights.double())
     whole = cumulative[:, -1:]
     # just below the whole, so that rounding cannot lead behind the last place that has a weight
     targets = torch.minimum(uniforms[:, None] * whole, torch.nextafter(whole, torch.zeros_like(whole)))
     place = torch.searchsorted(cumulative, targets, right=True)
     weight = weights.double().gather(1, place)
     return place[:, 0], ((targets - cumulative.gather(1, place) + weight) / weight).clamp(0, 1)[:, 0]
+
+
+def _running_sums(weights: Tensor) -> Tensor:
+    """Return the sums [B, N] of `weights` [B, N] fp64 up to and including each place, the same bits in every run.
+
+    CUDA's own running sum adds up in an order that changes, and is refused among deterministic kernels.
+    """
+    return weights.cumsum(-1) if weights.device.type == "cpu" else sums_in_blocks(weights)
+
+
+def sums_in_blocks(weights: Tensor) -> Tensor:
+    """Return the running sums of `weights` [B, N]: within blocks of about sqrt(N), and over the blocks.
+
+    Each is added up one after another, and a block begins with what the one before it ends with, so that sums never fall, and
+    stay the same bits over a place without weight.
+    """
+    count = weights.shape[-1]
+    size = math.isqrt(count - 1) + 1
+    inside = _one_after_another(pad(weights, (0, -count % size)).unflatten(-1, (-1, size)))
+    ahead = pad(_one_after_another(inside[..., -1])[..., :-1], (1, 0))
+    return (ahead[..., None] + inside).flatten(-2)[..., :count]
+
+
+def _one_after_another(terms: Tensor) -> Tensor:
+    return torch.stack(list(accumulate(terms.unbind(-1), torch.add)), -1)
 
 
 def _sample_batch(policy: LanguagePolicy, prompts: PromptTokens, draws: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -235,7 +263,12 @@ class CausalDecoder:
     def step(self, tokens: Tensor) -> Tensor:
         """Read one token per row; return the logits [B, V] of the next decision."""
         self._width += 1
-        logits = self._forward(tokens[:, None], self._mask[:, : self._width], self._lengths[:, None])
+        mask = self._mask[:, : self._width]
+        if mask.device.type != "cpu" and attends_here(self._policy.bare):
+            mask = mask[
+                :, None, None
+            ].bool()  # as it is used; transformers would wait for the device to look whether it can go
+        logits = self._forward(tokens[:, None], mask, self._lengths[:, None])
         self._lengths = self._lengths + 1
         return logits
 

@@ -89,7 +89,8 @@ def update(
         for index in minibatches(len(table), settings.minibatch_rows, seed=seed, epoch=epoch):
             tolerance = settings.ratio_tolerance if not steps else math.inf
             cut = replace(settings, ratio_tolerance=tolerance)
-            taken = partial(_gradients, policy, optimizer, table, advantages, returns, index, cut)
+            rows = index.to(table.mask.device)
+            taken = partial(_gradients, policy, optimizer, table, advantages, returns, rows, cut)
             metrics = budget.fit(taken, longest=longest)
             metrics["grad_norm"] = clip_gradients(policy, settings.max_grad_norm)
             optimizer.step()

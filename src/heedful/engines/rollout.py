@@ -91,7 +91,7 @@ class TextRollout:
         self.cache_bytes = sampled.cache_bytes
         texts = [
             self.policy.renderer.completion_text(row[keep].tolist())
-            for row, keep in zip(sampled.actions, sampled.mask, strict=True)
+            for row, keep in zip(sampled.actions.cpu(), sampled.mask.cpu(), strict=True)
         ]
         self.answers = Answers(list(prompts), texts, [])
         judged = judge(self.scorer, prompts, texts, **columns)
@@ -119,7 +119,7 @@ class TextRollout:
             values=beside.values,
             rewards=rewards,
             context=context,
-            group=torch.arange(len(context)),
+            group=torch.arange(len(context), device=scores.device),
             truncated=sampled.truncated,
             ref_logprobs=beside.ref_logprobs,
             sampler_logprobs=sampled.logprobs,

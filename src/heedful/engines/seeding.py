@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from heedful.errors import ConfigError
+from heedful.models.placement import device, device_name
 from heedful.records.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -46,8 +47,24 @@ def pin(threads: int) -> None:
 
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    if device_class() == "cuda":
+        torch.cuda.set_device(device())  # what asks for no device by name, such as memory counts, means this one
 
 
 def device_class() -> str:
-    """Return where models run, as a digest says it: "cpu" on every machine, since nothing moves a model to a GPU yet."""
-    return "cpu"
+    """Return where models run, as a digest says it: "cpu" or "cuda", whichever GPU it is.
+
+    Raises:
+        ConfigError: see `placement.device_name`.
+    """
+    return device_name().partition(":")[0]
+
+
+def told_device(threads: int) -> str:
+    """Return in words where models run."""
+    name = device_name()
+    if name == "cpu":
+        return f"models run on the CPU, with {threads} threads"
+    import torch
+
+    return f"models run on {name} ({torch.cuda.get_device_name(name)})"

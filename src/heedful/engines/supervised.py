@@ -20,6 +20,7 @@ from heedful.models.adapters import add_lora, save_adapter
 from heedful.models.folders import checked_folder, resolve_source
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
 from heedful.models.opening import Base, write_pointer
+from heedful.models.placement import place
 from heedful.models.prompts import Renderer, plain_text
 from heedful.models.scratch import new_causal, new_encoder_decoder, train_tokenizer
 from heedful.models.trunks import PromptTokens, Trunk, make_trunk
@@ -116,7 +117,7 @@ def supervise(config: Config, source: Artifact | None, out: Workspace, *, seed: 
 def _open(config: Config, rows: Sequence[Demonstration], base: Path, seed: int) -> tuple[Any, Any, str]:
     if config.scratch is not None:
         tokenizer = train_tokenizer(_texts(rows), config.scratch.vocab_size)
-        return _fresh(config.scratch, tokenizer, seed), tokenizer, ""
+        return place(_fresh(config.scratch, tokenizer, seed)), tokenizer, ""
     assert config.model is not None
     source = resolve_source(config.model, base)
     return load_language_model(source, allow_pickle=config.allow_pickle), load_tokenizer(source), source

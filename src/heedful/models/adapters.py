@@ -158,9 +158,12 @@ def load_adapter(model: nn.Module, folder: Path, *, name: str = POLICY, trainabl
     with one_line(folder, "the adapter could not be loaded"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # refused below, by name
         if isinstance(model, PeftModel):
-            model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
+            model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable, torch_device="cpu")
         else:
-            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+            # read on the CPU, else peft opens a GPU whatever we were told; then copied to where the model is
+            model = PeftModel.from_pretrained(
+                model, str(folder), adapter_name=name, is_trainable=trainable, torch_device="cpu"
+            )
     _check_whole(model, folder, name)
     return model
 

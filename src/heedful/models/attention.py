@@ -173,6 +173,11 @@ def adopt(model: Any) -> None:
         model.set_attn_implementation(NAME)
 
 
+def attends_here(model: Any) -> bool:
+    """Return whether a model attends as this module says."""
+    return _implementation(model) == NAME
+
+
 def _implementation(model: Any) -> str | None:
     return getattr(getattr(model, "config", None), "_attn_implementation", None)
 
@@ -186,7 +191,7 @@ def plain_layers(config: Any) -> bool:
 @torch.no_grad()
 def packable(model: Any, body: Any) -> bool:
     """Return whether `body`, a decoder-only `model` without its head, gives packed rows the states of each row alone; tried out."""
-    if _implementation(model) != NAME:
+    if not attends_here(model):
         return False
     config = model.config.get_text_config(decoder=True)
     if not plain_layers(config):

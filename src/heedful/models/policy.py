@@ -106,7 +106,7 @@ class LanguagePolicy:
         self.stop = stop
         self.temperature = temperature
         self.precision = precision
-        self.value_head = value_head
+        self.value_head = value_head if value_head is None else value_head.to(self.device)
         self._recomputes = False
         self.trunk = make_trunk(self.bare, precision)
         self._value_trunk = make_value_trunk(model, self.bare, self.trunk, precision) if own_value_trunk else None

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from heedful.errors import ConfigError
+from heedful.models.placement import device_name
 
 Quantization = Literal["none", "8bit", "4bit"]
 LIBRARY = "bitsandbytes"
@@ -50,8 +51,7 @@ def quantized(quantization: Quantization, compute: torch.dtype) -> dict[str, Any
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute,
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"quantization_config": config, "device_map": {"": device}}
+    return {"quantization_config": config, "device_map": {"": device_name()}}
 
 
 def check_blocks(model: nn.Module, source: object) -> None:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from heedful.errors import ModelError
+from heedful.models.placement import place
 
 REFUSED = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, SafetensorError)
 """What other libraries raise where a folder does not hold what it should."""
@@ -23,7 +24,7 @@ REFUSED = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, 
 def load_weights(
     family: Any, source: str | Path, *, allow_pickle: bool = False, spare: tuple[str, ...] = (), **options: Any
 ) -> Any:
-    """Return the model of a folder or hub name, every weight of it read from its file.
+    """Return the model of a folder or hub name where models belong, every weight of it read from its file.
 
     Args:
         family: an `AutoModel...` of transformers.
@@ -47,7 +48,7 @@ def load_weights(
     if problem is not None:
         fix = "save configuration and weights together, with model.save_pretrained"
         raise ModelError(f"{source}: its weights are not those of a {type(model).__name__}: {problem}; {fix}")
-    return model
+    return place(model)
 
 
 @contextlib.contextmanager

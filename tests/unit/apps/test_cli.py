@@ -56,6 +56,15 @@ def test_set_until_out_seeds_and_dry_run(recipe_path: Path, heed) -> None:  # ty
     assert Artifact.open("mine/a/seed-1/count").metrics == {"count": 1.5}
 
 
+def test_a_device_that_is_not_there_stops_a_run_before_it_begins(  # type: ignore[no-untyped-def]
+    recipe_path: Path, heed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEED_DEVICE", "gpu")
+    code, _, err = heed("run", "small.toml")
+    assert code == 2
+    assert err.strip().splitlines() == ["HEED_DEVICE=gpu: cpu, cuda or cuda:N was expected"]
+
+
 @pytest.mark.parametrize(("text", "seeds"), [("0-3", [0, 1, 2, 3]), ("7", [7]), ("1,3,5-6", [1, 3, 5, 6])])
 def test_seeds(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds

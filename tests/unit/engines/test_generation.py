@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from heedful.engines import generation
-from heedful.engines.generation import Sampled, _decoder, draw, draw_with_logprobs, sample
+from heedful.engines.generation import Sampled, _decoder, draw, draw_with_logprobs, sample, sums_in_blocks
 from heedful.errors import ShapeError
 from heedful.models.policy import LanguagePolicy
 from heedful.models.trunks import PromptTokens
@@ -272,3 +272,17 @@ def test_an_adapter_is_used_when_it_is_on() -> None:
         if "lora_B" in name:
             value.data.normal_(generator=torch.Generator().manual_seed(1))
     assert completions(policy) != before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 128, 130, 1187])
+def test_running_sums_in_blocks_are_sums_and_never_fall(count: int) -> None:
+    """1187 blocks of 128 are a vocabulary of 151,936. Against numpy in extended precision."""
+    weights = torch.rand(50, count, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    weights[:, ::3] = 0.0
+    found = sums_in_blocks(weights)
+    expected = np.cumsum(weights.numpy().astype(np.longdouble), 1).astype(np.float64)
+    assert found.dtype == torch.float64
+    assert_close(found, torch.from_numpy(expected), rtol=1e-13, atol=1e-13)
+    steps = found.diff(dim=1)
+    assert bool((steps >= 0).all())
+    assert bool((steps[weights[:, 1:] == 0] == 0).all())

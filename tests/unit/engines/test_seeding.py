@@ -11,6 +11,7 @@ import torch
 from heedful.apps import doctor
 from heedful.engines.seeding import device_class, generator, num_threads, pin
 from heedful.errors import ConfigError
+from heedful.models import placement
 from heedful.testing.policies import byte_causal, byte_policy
 
 
@@ -57,20 +58,33 @@ def test_the_device_class_needs_no_torch() -> None:
 
 
 def test_the_device_class_is_where_models_run_also_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.metadata.version", lambda _name: "2.10.0")
-    monkeypatch.setattr("pathlib.Path.is_dir", lambda _path: True)  # a driver, and a build of torch that can use it
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert device_class() == "cpu" == byte_policy(byte_causal(0)).device.type
+    monkeypatch.delenv("HEED_DEVICE", raising=False)
+    monkeypatch.setattr(placement, "num_gpus", lambda: 2)
+    assert device_class() == "cuda"
+    assert placement.device_name() == "cuda:0"
+    monkeypatch.setenv("HEED_DEVICE", "cpu")
+    assert device_class() == "cpu"
+    model = byte_causal(0)
+    assert placement.place(model) is model
+    assert byte_policy(model).device.type == "cpu"
 
 
-@pytest.mark.parametrize("found", [True, False])
-def test_the_doctor_says_that_a_gpu_is_not_used_yet(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
-    monkeypatch.setattr(doctor, "gpus", lambda: ["H100"] if found else [])
-    device = doctor.device()
-    assert device.found == ("cpu (GPU found: H100)" if found else "cpu")
-    assert bool(device.problem) is found
-    assert not found or "not used yet" in device.problem
-    assert not device.fatal
+def test_the_doctor_says_where_models_run_and_why_a_gpu_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEED_DEVICE", raising=False)
+    seen: list[str] = []
+    monkeypatch.setattr(doctor, "gpus", lambda: seen)
+    monkeypatch.setattr(placement, "num_gpus", lambda: 0)
+    assert doctor.device() == doctor.Finding("device", "cpu")
+    seen.append("H100")
+    assert "this build of torch cannot use it" in doctor.device().problem
+    monkeypatch.setattr(placement, "num_gpus", lambda: 1)
+    assert doctor.device() == doctor.Finding("device", "cuda:0 (GPU found: H100)")
+    monkeypatch.setenv("HEED_DEVICE", "cpu")
+    assert "HEED_DEVICE says so" in doctor.device().problem
+    monkeypatch.setenv("HEED_DEVICE", "cuda:1")
+    wrong = doctor.device()
+    assert wrong.fatal
+    assert "the last GPU here is cuda:0" in wrong.problem
 
 
 def test_the_doctor_sees_a_driver_without_a_torch_that_can_use_it(
