@@ -11,6 +11,7 @@ from heedful.records.importing import SPLITS
 KEY_METRICS = {
     "sft": ("heldout_loss_after", "heldout_p_eos_after"),
     "sample": ("completions", "finished_share"),
+    "red_team": ("completions", "harm", "harmful", "skipped_share"),
     "collect": ("rankings", "labels_train", "labels_tune", "labelers"),
     "consensus": ("pairs_train", "pairs_tune", "agreement_s2", "flagged"),
     "ai_feedback": ("labels", "skipped_share", "flip_share"),

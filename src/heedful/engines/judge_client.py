@@ -30,7 +30,7 @@ _OVER_CONTEXT = ("context", "too long", "maximum length", "max_model_len")
 
 @dataclass(frozen=True)
 class Server:
-    """Where a judge is, and how it is treated.
+    """Where a model is, and how it is treated.
 
     Args:
         url: up to and including the version, such as "http://127.0.0.1:8000/v1".
@@ -76,6 +76,7 @@ class Client:
         server: where, and how.
         book: what was answered before.
         snapshot: answers of another number are not taken from the book.
+        setting: what messages call the server's settings.
         sleep: waits so many seconds; clock: seconds that only grow. Tests give their own.
 
     Raises:
@@ -88,14 +89,16 @@ class Client:
         book: AnswerBook,
         *,
         snapshot: int = 1,
+        setting: str = "judge.server",
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_address(server.url)
+        check_address(server.url, setting)
         self.usage = Usage()
+        self._setting = setting
         self._server, self._book, self._snapshot = server, book, snapshot
         self._sleep, self._clock = sleep, clock
-        self._key = _key(server.key)
+        self._key = _key(server.key, setting)
         self._next, self._lock = 0.0, threading.Lock()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._http = httpx.Client(timeout=server.timeout, headers=headers, follow_redirects=False)
@@ -155,7 +158,7 @@ class Client:
                 self._heed_retry_after(answer)
         if failed.detail == "unreachable":
             raise HealthError(
-                f"the judge's server {self._server.url} cannot be reached; start it and run the same command again"
+                f"{self._setting}: {self._server.url} cannot be reached; start it and run the same command again"
             )
         return failed
 
@@ -164,10 +167,12 @@ class Client:
     ) -> dict[str, Any] | Skipped:
         if answer.status_code in (401, 403):
             named = f"the key in {self._server.key}" if self._server.key else "a request without a key"
-            raise ConfigError(f"judge.server: {self._server.url} does not accept {named} (HTTP {answer.status_code})")
+            raise ConfigError(
+                f"{self._setting}: {self._server.url} does not accept {named} (HTTP {answer.status_code})"
+            )
         if answer.status_code in (301, 302, 307, 308, 404, 405):
             raise ConfigError(
-                f"judge.server: {answer.request.url.path} leads nowhere (HTTP {answer.status_code}); check url, api and model"
+                f"{self._setting}: {answer.request.url.path} leads nowhere (HTTP {answer.status_code}); check url, api and model"
             )
         if answer.status_code in REFUSED:
             said = self._scrubbed(answer.text)
@@ -200,7 +205,7 @@ class Client:
         return (said.replace(self._key, "***") if self._key else said)[:SHOWN]
 
 
-def check_address(url: str) -> None:
+def check_address(url: str, setting: str = "judge.server") -> None:
     """Refuse an address that is none, or that carries a credential: it becomes part of artifacts.
 
     Raises:
@@ -211,17 +216,15 @@ def check_address(url: str) -> None:
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError("judge.server.url: an address such as 'http://127.0.0.1:8000/v1' was expected")
+        raise ConfigError(f"{setting}.url: an address such as 'http://127.0.0.1:8000/v1' was expected")
     if parsed.userinfo or parsed.query:
-        raise ConfigError(
-            "judge.server.url: has a user, a password or a query in it; keys come from a variable (`key`)"
-        )
+        raise ConfigError(f"{setting}.url: has a user, a password or a query in it; keys come from a variable (`key`)")
 
 
-def _key(variable: str) -> str:
+def _key(variable: str, setting: str) -> str:
     if not variable:
         return ""
     value = os.environ.get(variable, "").strip()
     if not value:
-        raise ConfigError(f"judge.server.key: the variable {variable} is not set; run: export {variable}=...")
+        raise ConfigError(f"{setting}.key: the variable {variable} is not set; run: export {variable}=...")
     return value

@@ -195,17 +195,21 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 def halve_frozen(model: nn.Module) -> None:
     """Hold the frozen weights of linear layers in bf16, to which autocast would cast them at every forward; no number changes.
 
-    Weights that are also embeddings stay, and so do frozen adapters. An adapter reads what is already in bf16 as it is; peft
-    would cast it to the adapter's fp32, and autocast back.
+    An embedding stays, and an output layer that shares its weights gets them in bf16 as its own: autocast remembers what it has
+    cast only of weights that are trained, and would cast a whole vocabulary at every token that is decoded. Frozen adapters stay.
+    An adapter reads what is already in bf16 as it is; peft would cast it to the adapter's fp32, and autocast back.
     """
     embedded = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for name, module in model.named_modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False
         if isinstance(module, nn.Linear) and "lora_" not in name:
-            for parameter in (module.weight, module.bias):
-                whole = parameter is not None and parameter.is_floating_point()  # quantised weights are bytes
-                if whole and not parameter.requires_grad and id(parameter) not in embedded:
+            for own, parameter in list(module.named_parameters(recurse=False)):
+                if parameter.requires_grad or not parameter.is_floating_point():  # quantised weights are bytes
+                    continue
+                if id(parameter) in embedded:
+                    setattr(module, own, nn.Parameter(parameter.to(torch.bfloat16), requires_grad=False))
+                else:
                     parameter.data = parameter.data.to(torch.bfloat16)
 
 

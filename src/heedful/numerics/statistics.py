@@ -307,10 +307,10 @@ def rouge_l(candidate: str, reference: str) -> float:
     ours, theirs = (re.findall(r"[a-z0-9]+", text.lower()) for text in (candidate, reference))
     if not ours or not theirs:
         return 0.0
-    return 2 * _longest_common_subsequence(ours, theirs) / (len(ours) + len(theirs))
+    return 2 * longest_common_subsequence(ours, theirs) / (len(ours) + len(theirs))
 
 
-def _longest_common_subsequence(ours: Sequence[str], theirs: Sequence[str]) -> int:
+def longest_common_subsequence(ours: Sequence[str], theirs: Sequence[str]) -> int:
     """Return its length, one bit per word of `ours` (Hyyro 2004): a 0 bit marks a row where the table grows by one."""
     places: Counter[str] = Counter()
     for i, word in enumerate(ours):

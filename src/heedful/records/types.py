@@ -64,6 +64,20 @@ class Completion(Record):
     meta: Meta = {}
 
 
+class Unanswered(Record):
+    """What a model was asked for and did not give, and why."""
+
+    id: str
+    prompt_id: str | None = None
+    """None where new prompts were asked for; `prompt` is then the list that was to be gone on with."""
+    prompt: Prompt
+    index: Annotated[int, Field(ge=0)] = 0
+    skipped: str
+    """The kind of the skip, and its particulars: "timeout: no answer within 60 s, 5 times"."""
+    by: str
+    """The model."""
+
+
 class Ranking(Record):
     """One labeler's answer to one task: groups of completion ids, best first; a group of several is a tie.
 

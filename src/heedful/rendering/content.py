@@ -210,6 +210,31 @@ class LabelFigures:
 
 
 @dataclass(frozen=True)
+class AttackGroup:
+    """What a red team reached with some of its prompts (`name`: all, given, generated): mean harm, and the shares of answers and
+    of prompts that were harmful; `answers` counts them."""
+
+    name: str
+    harm: Estimate
+    harmful: Estimate
+    harmful_prompts: Estimate
+    answers: int
+
+
+@dataclass(frozen=True)
+class AttackFigures:
+    """How far a red team got. An answer is harmful where its harm is above `threshold`; `skipped_share` was not answered."""
+
+    groups: tuple[AttackGroup, ...]
+    prompts: int = 0
+    generated: int = 0
+    answers: int = 0
+    skipped_share: float | None = None
+    threshold: float | None = None
+    worst: tuple[BadCompletion, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ancestor:
     """An artifact the report was made from; `settings` is its resolved configuration as JSON text."""
 
@@ -249,6 +274,7 @@ class ReportContent:
     run: RunFigures | None = None
     reward: RewardFigures | None = None
     labels: LabelFigures | None = None
+    attack: AttackFigures | None = None
     lineage: tuple[Ancestor, ...] = ()
 
     @property

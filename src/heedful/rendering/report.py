@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heedful.rendering import charts, curves, findings, reward_words, tables
+from heedful.rendering import attacks, charts, curves, findings, reward_words, tables
 from heedful.rendering.content import ReportContent, StageCost
 from heedful.rendering.pages import page
 from heedful.rendering.part_curves import part_curves
@@ -44,6 +44,7 @@ def render_report(content: ReportContent) -> str:
         reward_groups=reward_words.groups(reward) if reward else None,
         reward_length=reward_words.length(reward) if reward else None,
         reward_charts=_drawn(charts.reward_accuracy(reward), charts.calibration(reward)) if reward else (),
+        attack_table=attacks.attack_table(content.attack) if content.attack else None,
         labelers_chart=charts.labelers(labels) if labels else None,
         labelers=tables.labelers(labels) if labels and labels.labelers else None,
         lineage=tables.lineage(content.lineage) if content.lineage else None,

@@ -7,12 +7,12 @@ from typing import Any
 
 from heedful.errors import ConfigError
 from heedful.rendering import findings
-from heedful.rendering.content import Estimate, LabelFigures, ReportContent, RewardFigures
+from heedful.rendering.content import AttackFigures, Estimate, LabelFigures, ReportContent, RewardFigures
 
 _OURS = frozenset(
     {
         "name", "title", "generated", "verdict", "seconds", "peak_memory_bytes",
-        "win_rate", "kl", "reward_model", "labelers",
+        "win_rate", "kl", "reward_model", "labelers", "attack",
     }
 )  # fmt: skip
 
@@ -44,6 +44,7 @@ def summarise(name: str, content: ReportContent, evaluated: Mapping[str, Any]) -
         "kl": evaluated.get("kl"),
         "reward_model": _reward_model(content.reward) if content.reward else None,
         "labelers": _labelers(content.labels) if content.labels else None,
+        "attack": _attack(content.attack) if content.attack else None,
     }
     return {key: value for key, value in figures.items() if value is not None}
 
@@ -69,3 +70,11 @@ def _labelers(labels: LabelFigures) -> dict[str, Any]:
         "agreement_with_gold": gold.value if gold else None,
     }
     return {key: value for key, value in figures.items() if value is not None}
+
+
+def _attack(attack: AttackFigures) -> dict[str, Any]:
+    """Return what the red team reached with all its prompts, given and generated."""
+    every = attack.groups[0]
+    named = {"harm": every.harm, "harmful": every.harmful, "harmful_prompts": every.harmful_prompts}
+    found = {key: {"value": each.value, "low": each.low, "high": each.high} for key, each in named.items()}
+    return {"prompts": attack.prompts, "answers": attack.answers, "harmful_above": attack.threshold, **found}

@@ -53,7 +53,7 @@ def _numbers(*texts: str) -> tuple[Cell, ...]:
     return tuple(Cell(text, "number") for text in texts)
 
 
-def _estimate(
+def estimated(
     value: Estimate | None, places: int, kind: Kind = "number", *, scale: float = 1.0, unit: str = ""
 ) -> Cell:
     """Return a number with its interval on a second line, both with the same digits."""
@@ -63,8 +63,9 @@ def _estimate(
     return Cell(number(scale * value.value, places) + unit, kind, detail)
 
 
-def _share(value: Estimate | None) -> Cell:
-    return _estimate(value, 0, scale=100, unit=" %")
+def share(value: Estimate | None) -> Cell:
+    """Return a share in percent, with its interval on a second line."""
+    return estimated(value, 0, scale=100, unit=" %")
 
 
 def outcomes(figures: Sequence[OutcomeFigures]) -> Table:
@@ -90,10 +91,10 @@ def _outcome_row(outcome: OutcomeFigures, widest: float) -> tuple[Cell, ...]:
     by = ", ".join(part for part in (visible(outcome.unit), f"by {visible(outcome.by)}" if outcome.by else "") if part)
     return (
         Cell(sentence(label(outcome.name)), detail=by),
-        _estimate(outcome.before, places),
-        _estimate(outcome.after, places),
-        _estimate(outcome.change, _places_clear_of_zero(outcome.change, places), judgement),
-        _share(outcome.relative),
+        estimated(outcome.before, places),
+        estimated(outcome.after, places),
+        estimated(outcome.change, _places_clear_of_zero(outcome.change, places), judgement),
+        share(outcome.relative),
         Cell(_mark(outcome, widest)),
         *_numbers(_p_value(outcome.p_value), number(outcome.n)),
     )
@@ -152,7 +153,7 @@ def labelers(labels: LabelFigures) -> Table:
         cells = (
             Cell(visible(each.name), "code"),
             *_numbers(number(each.tasks)),
-            _share(each.agreement),
+            share(each.agreement),
             *_numbers(_p_value(each.q)),
             seen,
             Cell("left out" if each.name in labels.excluded else "used"),

@@ -6,6 +6,7 @@ STAGES = {
     "data": "heedful.stages.data",
     "sft": "heedful.stages.sft",
     "sample": "heedful.stages.sample",
+    "red_team": "heedful.stages.red_team",
     "collect": "heedful.stages.collect",
     "consensus": "heedful.stages.consensus",
     "ai_feedback": "heedful.stages.ai_feedback",

@@ -16,7 +16,7 @@ from heedful.stages.spec import Beta, InputSpec, StageConfig
 VERSION = 4
 INPUTS = {
     "policy": InputSpec(stages=("sft", "align")),
-    "prompts": InputSpec(stages=("data",)),
+    "prompts": InputSpec(stages=("data", "red_team")),
     **MODEL_INPUTS,
     "gold": InputSpec(stages=("reward",), required=False),
 }

@@ -36,6 +36,7 @@ INPUTS = {
     "reward": InputSpec(stages=("reward",), required=False),
     "consensus": InputSpec(stages=("consensus",), required=False),
     "collect": InputSpec(stages=("collect",), required=False),
+    "attack": InputSpec(stages=("red_team",), required=False),
 }
 
 
@@ -74,7 +75,7 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
 
 
 def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[str, Any], seed: int) -> ReportContent:
-    from heedful.rendering import examples, reading
+    from heedful.rendering import attacks, examples, reading
     from heedful.rendering.content import ReportContent
 
     rows = inputs["evaluation"].records("outcomes", Outcome)
@@ -101,6 +102,7 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
         run=reading.run_figures(*_training(inputs.get("training"))),
         reward=_reward(inputs, evaluated.get("reward_model") or {}, labels, derive_seed(seed, "report", "ceiling")),
         labels=labels,
+        attack=attacks.attack_figures(_json_of(inputs, "attack", "summary.json")),
         lineage=tuple(_ancestor(role, artifact) for role, artifact in inputs.items()),
     )
 

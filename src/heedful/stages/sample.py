@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VERSION = 1
 INPUTS = {
     "policy": InputSpec(stages=("sft", "align")),
-    "prompts": InputSpec(stages=("data",)),
+    "prompts": InputSpec(stages=("data", "red_team")),
     "reward": InputSpec(stages=("reward",), required=False),
 }
 

@@ -13,7 +13,7 @@ import pytest
 from heedful.errors import ConfigError, DataError
 from heedful.records.artifacts import Artifact, Identity, Workspace
 from heedful.records.types import LabeledText, Outcome, Preference, PromptRecord
-from heedful.stages import collect, consensus, evaluate, report, reward
+from heedful.stages import collect, consensus, evaluate, red_team, report, reward
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.household import household_samples
 from heedful.testing.policies import byte_causal, byte_tokenizer
@@ -313,3 +313,27 @@ def test_a_perfect_scorer_is_right_as_often_as_the_majority_is(tmp_path: Path, v
 def test_the_settings_are_read_without_the_libraries_that_draw() -> None:
     code = "import sys, heedful.stages.report; print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_what_a_red_team_reached_has_a_section_and_its_figures(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    (tmp_path / "rewards.py").write_text(
+        "def decent(prompts, completions, **_): return [-float('fool' in t) for t in completions]"
+    )
+    asked = {
+        "target": speaker(tmp_path, "rude", {FAN: 0.5, INSULT: 0.5}),
+        "prompts": artifact_of(tmp_path, "data", heldout__prompts=PROMPTS),
+    }
+    settings = {"split": "heldout", "num_completions": 4, "max_new_tokens": 1, "harmful_above": 0.5}
+    config = red_team.Config.model_validate({**settings, "reward": {"function": "rewards.py:decent"}})
+    attack = run_stage(red_team, config, asked, tmp_path, base=tmp_path)
+    plain = run_stage(report, report.Config(title="Test"), {"evaluation": inputs["evaluation"]}, tmp_path)
+    found = run_stage(
+        report, report.Config(title="Test"), {"evaluation": inputs["evaluation"], "attack": attack}, tmp_path
+    )
+    told = figures_of(found, "summary.json")
+    assert told.pop("attack")["harm"]["value"] == attack.metrics["harm"]["value"]  # type: ignore[call-overload,index]
+    assert told == figures_of(plain, "summary.json")
+    section = found.file("report.html").read_text().partition('<section id="attack">')[2].partition("</section>")[0]
+    assert "24 answers to 6 requests that ask for harm." in section
+    assert INSULT in section
+    assert '<section id="attack">' not in plain.file("report.html").read_text()

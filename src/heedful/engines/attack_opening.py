@@ -1,0 +1,116 @@
+"""From settings to whom an attack asks, and to who writes new prompts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from heedful.engines.answer_book import AnswerBook
+from heedful.engines.judge_client import Client, Server
+from heedful.engines.server_target import Requests, ServerTarget
+from heedful.engines.targets import LocalTarget, Target
+from heedful.models.folders import resolve_source, source_digest
+from heedful.models.opening import open_generator
+from heedful.records.artifacts import Artifact, Workspace
+from heedful.records.files import sha256_json
+from heedful.records.paths import resolve
+from heedful.records.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from heedful.stages.red_team import Config, EndpointGroup, WriterGroup
+
+
+BOOK = "answers.jsonl"
+Inputs = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """How much is asked of whom: the input's role, the settings' place, answers per prompt, tokens, and the seed of all draws."""
+
+    role: str
+    place: str
+    num_completions: int
+    max_new_tokens: int
+    seed: int
+    lists: bool = False
+
+
+def open_target(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> AbstractContextManager[Target]:
+    """Open the model that is attacked, and close its connections behind it."""
+    asking = _Asking("target", "target", config.num_completions, config.max_new_tokens, seed)
+    return _open(config.target, asking, inputs, out)
+
+
+def open_writer(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> AbstractContextManager[Target]:
+    """Open the model that writes new prompts, and close its connections behind it."""
+    seed = derive_seed(seed, "lists")
+    asking = _Asking("generator", "generate.writer", 1, config.generate.max_new_tokens, seed, lists=True)
+    return _open(config.generate.writer, asking, inputs, out)
+
+
+@contextmanager
+def _open(group: WriterGroup, asking: _Asking, inputs: Inputs, out: Workspace) -> Iterator[Target]:
+    if group.server is None:
+        yield _local(group, asking, inputs, out)
+        return
+    client = _client(group.server, asking, out)
+    try:
+        yield _served(group, group.server, asking, client)
+    finally:
+        client.close()
+
+
+def _client(settings: EndpointGroup, asking: _Asking, out: Workspace) -> Client:
+    server = Server(
+        url=settings.url,
+        key=settings.key,
+        timeout=settings.timeout,
+        retries=settings.retries,
+        backoff=settings.backoff,
+        requests_per_minute=settings.requests_per_minute,
+    )
+    folder = resolve(settings.cache, out.base) if settings.cache else out.folder("parts")
+    return Client(server, AnswerBook(folder / BOOK), snapshot=settings.snapshot, setting=f"{asking.place}.server")
+
+
+def _served(group: WriterGroup, settings: EndpointGroup, asking: _Asking, client: Client) -> ServerTarget:
+    told: dict[str, JsonValue] = {
+        "url": settings.url,
+        "model": settings.model,
+        "api": settings.api,
+        "snapshot": settings.snapshot,
+    }
+    requests = Requests(
+        model=settings.model,
+        api=settings.api,
+        temperature=group.temperature,
+        max_new_tokens=asking.max_new_tokens,
+        lists=asking.lists,
+    )
+    return ServerTarget(
+        client,
+        requests,
+        source=sha256_json(told)[:20],
+        num_completions=asking.num_completions,
+        seed=asking.seed,
+        concurrency=settings.concurrency,
+        prices=(settings.price_in, settings.price_out),
+    )
+
+
+def _local(group: WriterGroup, asking: _Asking, inputs: Inputs, out: Workspace) -> LocalTarget:
+    folder: str | Path = resolve_source(group.model, out.base) if group.model else inputs[asking.role].path / "model"
+    return LocalTarget(
+        open_generator(folder, temperature=group.temperature, precision=group.precision),
+        name=group.model or inputs[asking.role].stage,
+        source=source_digest(folder)[:20] if group.model else inputs[asking.role].digest,
+        num_completions=asking.num_completions,
+        max_new_tokens=asking.max_new_tokens,
+        seed=asking.seed,
+    )
