@@ -1,8 +1,10 @@
-"""make bench-constitution: judging by principles. Parts: speed, refusals.
+"""make bench-constitution: judging by principles. Parts: speed, refusals, injection, injection-household.
 
-    python benchmarks/constitution/run.py [--only speed refusals] [--model DIR] [--comparisons 1000]
-A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. Both read real data under
-HEED_DATA; `speed` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its confusion matrices to `refusals.md`.
+    python benchmarks/constitution/run.py [--only speed refusals injection injection-household] [--model DIR] [--comparisons 1000]
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. The first three read real data under
+HEED_DATA; `speed` and `injection` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its confusion matrices to
+`refusals.md`. `injection-household` attacks the first model, and the preference model, of a run of the recipe `constitutional`,
+`--household DIR`. Both injections write tables, to `injection.md` and `injection-household.md`.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.constitution import refusals, speed  # noqa: E402
+from benchmarks.constitution import attacked, refusals, speed  # noqa: E402
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 
 COMMAND = "make bench-constitution ARGS='--only {}'"
 SHARED = HERE.parents[2] / "shared"
+BOOK = HERE / "work" / "injection.jsonl"
+"""Readings of both injections: a run that was cut goes on."""
 Rows = list[dict[str, Any]]
 
 
@@ -32,6 +36,8 @@ def main() -> None:
     parser.add_argument(
         "--model", type=Path, default=Path(os.environ.get("HEED_JUDGE", SHARED / "models" / "base-14m"))
     )
+    parser.add_argument("--household", type=Path, default=HERE / "work" / "constitutional" / "seed-0")
+    parser.add_argument("--attacks", type=int, default=200, help="pairs, each attacked by a text of its own")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEED_DATA", SHARED / "data")))
     args = parser.parse_args()
     for name in args.only:
@@ -84,7 +90,34 @@ def refused(args: argparse.Namespace) -> Rows:
     return found
 
 
-PARTS = {"speed": fast, "refusals": refused}
+def persuaded(args: argparse.Namespace) -> Rows:
+    """Return how often texts talk the model round that compares people's dialogues, by defence."""
+    found = attacked.measured(attacked.language_model(args.model, BOOK), attacked.dialogues(args.data, args.attacks))
+    title = f"{args.model.name} on people's dialogues"
+    (HERE / "injection.md").write_text(attacked.page(title, found), encoding="utf-8")
+    return attacked.rows(args.model.name, found, COMMAND.format("injection"))
+
+
+def persuaded_household(args: argparse.Namespace) -> Rows:
+    """Return the same of the household world's models, where a judge of a million parameters can judge."""
+    if not (args.household / "sft" / "model").is_dir():
+        raise SystemExit(f"{args.household} is no run of the recipe constitutional; name one with --household")
+    cases = attacked.household(args.attacks)
+    found = attacked.measured(attacked.language_model(args.household / "sft" / "model", BOOK), cases)
+    preference_model = args.household / "preference_model" / "model"
+    if preference_model.is_dir():
+        found |= attacked.preferring(preference_model, cases)
+    title = "the household world's first model (generated data)"
+    (HERE / "injection-household.md").write_text(attacked.page(title, found), encoding="utf-8")
+    return attacked.rows("household", found, COMMAND.format("injection-household"))
+
+
+PARTS = {
+    "speed": fast,
+    "refusals": refused,
+    "injection": persuaded,
+    "injection-household": persuaded_household,
+}
 
 if __name__ == "__main__":
     main()

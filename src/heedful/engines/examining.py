@@ -12,13 +12,12 @@ from pydantic import JsonValue
 from heedful.engines.judge_opening import open_judge
 from heedful.engines.judging import Labeling, Pair, preference
 from heedful.engines.pair_report import won
-from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, manner_of, skip_figures
+from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, skip_figures, terms_of
 from heedful.errors import DataError
 from heedful.models.reward import load_reward_model
 from heedful.numerics.statistics import clustered_mean, expected_calibration_error
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.records.constitution import ChoiceExample, constitution_path
-from heedful.records.constitution_checks import load_constitution
+from heedful.records.constitution import ChoiceExample
 from heedful.records.paths import resolve
 from heedful.records.published import read_comparisons
 from heedful.records.seeds import derive_seed
@@ -72,11 +71,10 @@ def _by_judge(
     notes: list[dict[str, JsonValue]],
     seed: int,
 ) -> tuple[Figures, list[Verdict]]:
-    constitution = load_constitution(constitution_path(config.constitution, out.base))
-    manner = manner_of(config, constitution, seed)
+    terms = terms_of(config, inputs, out, seed)
     pairs = [_pair(i, row, seed) for i, row in enumerate(rows)]
     with open_judge(config.judge, inputs, out) as opened:
-        said = ask_all(pairs, constitution, manner, opened, out, limit=SkipLimit("compare", config.max_skipped))
+        said = ask_all(pairs, terms, opened, out, limit=SkipLimit("compare", config.max_skipped))
         usage = opened.figures()
     clamp = (0.4, 0.6) if config.judge.thinking else None
     labels = [

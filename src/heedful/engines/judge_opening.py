@@ -1,4 +1,4 @@
-"""From settings to a judge: a model on this machine, or a server with its book of answers."""
+"""From settings to a judge: a language model or a preference model on this machine, or a server with its book of answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from heedful.engines.answer_book import AnswerBook
 from heedful.engines.judge_client import Client, Server, Usage
+from heedful.engines.judge_scores import PreferenceJudge
 from heedful.engines.judge_server import Asking, ServerJudge
 from heedful.engines.judging import Judge
 from heedful.records.artifacts import Artifact, Workspace
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from heedful.stages.judges import JudgeGroup, ServerGroup
 
 BOOK = "answers.jsonl"
+REWARD_MODEL = "reward.json"
+"""What a folder of a reward model holds, and one of a language model does not."""
 
 
 class Opened:
@@ -33,7 +36,12 @@ class Opened:
         prices: of a million prompt tokens, and of a million that the judge writes.
     """
 
-    def __init__(self, judge: Judge, usage: Usage | None = None, prices: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(
+        self,
+        judge: Judge | PreferenceJudge,
+        usage: Usage | None = None,
+        prices: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.judge = judge
         self._usage, self._prices = usage, prices
 
@@ -62,7 +70,20 @@ def open_judge(group: JudgeGroup, inputs: Mapping[str, Artifact], out: Workspace
         with _server(group, group.server, out) as opened:
             yield opened
     else:
-        yield Opened(_local(group, inputs, out))
+        source = preference_source(group, inputs, out.base)
+        yield Opened(_local(group, inputs, out) if source is None else _preferring(source, group, inputs))
+
+
+def preference_source(group: JudgeGroup, inputs: Mapping[str, Artifact], base: Path) -> Path | None:
+    """Return the folder of the reward model that judges; None where a language model does.
+
+    Raises:
+        ModelError: the judge's folder is not there.
+    """
+    if group.server is not None:
+        return None
+    folder = Path(_source(group, inputs, base))
+    return folder if (folder / REWARD_MODEL).is_file() else None
 
 
 @contextmanager
@@ -94,16 +115,37 @@ def _server(group: JudgeGroup, settings: ServerGroup, out: Workspace) -> Iterato
 def _local(group: JudgeGroup, inputs: Mapping[str, Artifact], out: Workspace) -> Judge:
     # torch is needed for a model on this machine only
     from heedful.engines.judge_local import LocalJudge
-    from heedful.models.folders import resolve_source, source_digest
     from heedful.models.opening import open_generator
 
-    source: str | Path = resolve_source(group.model, out.base) if group.model else inputs["judge"].path / "model"
-    name = group.model or str(inputs["judge"].stage)
-    version = source_digest(source) if group.model else inputs["judge"].content_digest
+    source = _source(group, inputs, out.base)
+    name, version = _identity(source, group, inputs)
     return LocalJudge(
         open_generator(source, precision=group.precision),
         name=name,
-        version=version[:20],
+        version=version,
         batch_rows=group.batch_rows,
         thought_tokens=group.thought_tokens,
     )
+
+
+def _preferring(source: Path, group: JudgeGroup, inputs: Mapping[str, Artifact]) -> PreferenceJudge:
+    from heedful.models.reward import load_reward_model
+
+    name, version = _identity(source, group, inputs)
+    return PreferenceJudge(load_reward_model(source), name=name, version=version)
+
+
+def _source(group: JudgeGroup, inputs: Mapping[str, Artifact], base: Path) -> str | Path:
+    """Return the model that judges on this machine: the folder or hub name that is set, else that of the input."""
+    from heedful.models.folders import resolve_source
+
+    return resolve_source(group.model, base) if group.model else inputs["judge"].path / "model"
+
+
+def _identity(source: str | Path, group: JudgeGroup, inputs: Mapping[str, Artifact]) -> tuple[str, str]:
+    """Return what labels call a judge on this machine, and the digest of what decides its answers."""
+    from heedful.models.folders import source_digest
+
+    if group.model:
+        return group.model, source_digest(source)[:20]
+    return str(inputs["judge"].stage), inputs["judge"].content_digest[:20]

@@ -222,7 +222,7 @@ def preference(
     P(the first is better) is averaged over orders within each principle (one order alone would carry the judge's bias of
     position), then over principles.
     """
-    by_principle: dict[str, list[Verdict]] = {}
+    by_principle: dict[str | None, list[Verdict]] = {}
     for verdict in said:
         by_principle.setdefault(verdict.principle, []).append(verdict)
     whole = {name: found for name, found in by_principle.items() if all(v.p is not None for v in found)}
@@ -243,7 +243,7 @@ def preference(
         criterion=criterion,
         source=source,
         by=heads.judge,
-        principle=" + ".join(whole),
+        principle=" + ".join(name for name in whole if name is not None) or None,
         order="both" if manner.orders == "both" else ("ab" if heads.a == pair.completion_ids[0] else "ba"),
         meta={
             "judge_version": heads.judge_version,
@@ -262,7 +262,7 @@ def _first_better(verdict: Verdict, pair: Pair, clamp: tuple[float, float] | Non
 
 
 def _reading(verdict: Verdict) -> dict[str, object]:
-    raw = verdict.model_dump(mode="json", include={"a", "b", "principle", "p", "logprobs", "votes"})
+    raw = verdict.model_dump(mode="json", include={"a", "b", "principle", "p", "logprobs", "votes", "scores"})
     return {name: value for name, value in raw.items() if value is not None}
 
 

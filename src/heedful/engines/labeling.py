@@ -13,11 +13,9 @@ from pydantic import JsonValue
 from heedful.engines.judge_opening import open_judge
 from heedful.engines.judging import Labeling, Pair, preference
 from heedful.engines.progress import say
-from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, manner_of, skip_figures
+from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, skip_figures, terms_of
 from heedful.errors import DataError
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.records.constitution import constitution_path
-from heedful.records.constitution_checks import load_constitution
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Preference
 
@@ -27,12 +25,11 @@ if TYPE_CHECKING:
 
 def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Run `ai_feedback` as its settings say; see `stages/ai_feedback.py`."""
-    constitution = load_constitution(constitution_path(config.constitution, out.base))
-    manner = manner_of(config, constitution, seed)
+    terms = terms_of(config, inputs, out, seed)
     answers = inputs["samples"].records("completions", Completion)
     pairs, identical = pairs_of(answers, config.pairs_per_prompt, seed=derive_seed(seed, "pairs"))
     with open_judge(config.judge, inputs, out) as opened:
-        said = ask_all(pairs, constitution, manner, opened, out, limit=SkipLimit("ai_feedback", config.max_skipped))
+        said = ask_all(pairs, terms, opened, out, limit=SkipLimit("ai_feedback", config.max_skipped))
         figures = opened.figures()
     source = inputs["samples"].digest
     how = Labeling(config.clamped, config.labels == "hard", config.orders)
@@ -48,7 +45,9 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     out.write("verdicts", (verdict for pair in pairs for verdict in said[pair.completion_ids]))
     out.write("train.preferences", train)
     out.write("tune.preferences", tune)
-    out.write_json("constitution.json", {"digest": constitution.digest, **constitution.model_dump(mode="json")})
+    if terms.principled is not None:
+        constitution = terms.principled.constitution
+        out.write_json("constitution.json", {"digest": constitution.digest, **constitution.model_dump(mode="json")})
     every = [verdict for found in said.values() for verdict in found]
     metrics: dict[str, JsonValue] = {
         "pairs": len(pairs),

@@ -135,6 +135,10 @@ class Ensemble:
         """Return the same ensemble, whose lead of `spread` reward units over another completion means odds of e to 1."""
         return self._with(scale=replace(self.scale, temperature=spread / self.scale.gain))
 
+    def probability_better(self, leads: Sequence[float]) -> list[float]:
+        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's."""
+        return self.scale.probability_better(leads, divided=False)
+
     def averaged(self) -> tuple[Backbone, ScalarHead]:
         """Return one backbone and head whose weights (of adapters: what they add to the base) are the members' mean.
 

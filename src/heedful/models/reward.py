@@ -111,11 +111,8 @@ class RewardModel:
         return RewardModel(self.backbone, self.heads, replace(self.scale, temperature=spread / self.scale.gain))
 
     def probability_better(self, leads: Sequence[float]) -> list[float]:
-        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's.
-
-        sigmoid(lead / (gain * temperature))
-        """
-        return list((torch.tensor(leads, dtype=torch.float64) / (self.scale.gain * self.scale.temperature)).sigmoid())
+        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's."""
+        return self.scale.probability_better(leads, divided=self.mode == "classifier")
 
     def _unscaled(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
         """Return the numbers [N] that gain and bias are applied to. A pair's temperature does not move scores."""

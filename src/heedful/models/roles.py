@@ -28,6 +28,14 @@ class Scorer(Protocol):
         ...
 
 
+class Preferring(Scorer, Protocol):
+    """A scorer that knows what a lead in score means."""
+
+    def probability_better(self, leads: Sequence[float]) -> list[float]:
+        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's."""
+        ...
+
+
 class Learner(Scorer, Protocol):
     """A scorer that pairs or rankings can teach: a reward model, or an ensemble of them."""
 

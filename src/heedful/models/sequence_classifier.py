@@ -29,7 +29,7 @@ ROUNDING = 1e-5
 class Scale:
     """score = gain * raw + bias; a classifier's logits are divided by `temperature` before.
 
-    Of a pairwise model P(a is better than b) = sigmoid((raw_a - raw_b) / temperature).
+    Of two texts P(a is better than b) = sigmoid((raw_a - raw_b) / temperature), in every mode.
     """
 
     gain: float = 1.0
@@ -39,6 +39,14 @@ class Scale:
     def apply(self, raw: Tensor) -> Tensor:
         """Return scores for raw numbers (logits already divided by the temperature)."""
         return self.gain * raw + self.bias
+
+    def probability_better(self, leads: Sequence[float], *, divided: bool) -> list[float]:
+        """Return P(the first text is better) in [0, 1] for leads of one text's score over another's.
+
+        sigmoid(lead / (gain * temperature)),   sigmoid(lead / gain) where scores are `divided` by the temperature already
+        """
+        unit = self.gain if divided else self.gain * self.temperature
+        return list((torch.tensor(leads, dtype=torch.float64) / unit).sigmoid().tolist())
 
     def fitted(self, raw: Tensor) -> Scale:
         """Return the scale that gives these raw numbers mean 0 and population standard deviation 1.
@@ -83,6 +91,10 @@ class SequenceClassifier:
         """Return 1 - P(wanted class), in [0, 1]."""
         chances = self._logits(prompts, completions).softmax(-1)
         return [1.0 - chance for chance in chances[:, self.wanted].tolist()]
+
+    def probability_better(self, leads: Sequence[float]) -> list[float]:
+        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's."""
+        return self.scale.probability_better(leads, divided=True)
 
     def calibrated(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> SequenceClassifier:
         """Return the same classifier with gain and bias such that these texts' scores have mean 0 and sd 1."""

@@ -138,27 +138,33 @@ class Preference(Record):
 
 
 class Verdict(Record):
-    """What a judge said about two completions in one order by one principle, as it was read; or why there is none (`skipped`)."""
+    """What a judge said about two completions in one order by one principle, as it was read; or why there is none (`skipped`).
+
+    A preference model has no principle, no constitution and no options: it gives scores.
+    """
 
     task_id: str
     a: str
     """Id of the completion shown as (A)."""
     b: str
     """Id of the completion shown as (B)."""
-    principle: str
+    principle: str | None = None
+    """None of a preference model."""
     p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     """P(A is better), before any clamping."""
     logprobs: tuple[float, float] | None = None
     """Of the two options, in nats, not normalised; None where the judge gave votes."""
     votes: tuple[int, int] | None = None
     """How often each option was sampled, where the judge gives no log-probs."""
+    scores: tuple[float, float] | None = None
+    """A preference model's, in reward units."""
     thought: str | None = None
     skipped: str | None = None
     """The kind of the skip, and its particulars: "context: 1200 tokens, the judge's context is 1024"."""
     judge: str
     judge_version: str
-    constitution: str
-    """Digest of the constitution."""
+    constitution: str | None = None
+    """Digest of the constitution; None of a preference model."""
 
 
 class LabeledText(Record):

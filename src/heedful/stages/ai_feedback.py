@@ -5,6 +5,9 @@ normalised probability of the judge's two possible answers, averaged over both o
 brackets around them cannot be forged, no quoted text becomes a special token, and nothing but the probabilities of two tokens is
 read as verdict.
 
+The judge may also be a preference model (the output of a `reward` stage): P is then the sigmoid of its calibrated lead in score.
+It has no principles and no bias of position; `verdicts.jsonl` holds its scores.
+
 A question without a verdict is skipped, and its row in `verdicts.jsonl` says why: `context` (longer than the judge's context),
 `timeout`, `refused` (the server declines the request), `truncated` (the chain of thought does not end), `no_option` (neither
 option is among the alternatives, or in any sample), `malformed` (no sensible JSON), `failed` (broken connection, server error).
@@ -28,7 +31,7 @@ from heedful.stages.spec import InputSpec, StageConfig
 VERSION = 1
 INPUTS = {
     "samples": InputSpec(stages=("sample",)),
-    "judge": InputSpec(stages=("sft", "align"), required=False),
+    "judge": InputSpec(stages=("sft", "align", "reward"), required=False),
 }
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -81,7 +84,8 @@ def external(config: Config, base: Path) -> dict[str, str]:
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
-    """Write `verdicts.jsonl` (one row per question), `train.preferences.jsonl`, `tune.preferences.jsonl` and `constitution.json`.
+    """Write `verdicts.jsonl` (one row per question), `train.preferences.jsonl`, `tune.preferences.jsonl` and, where a language
+    model judges, `constitution.json`.
 
     Raises:
         ConfigError: the constitution cannot be used, or a principle is unknown.

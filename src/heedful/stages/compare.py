@@ -2,6 +2,8 @@
 
 The set has one prompt per row with its better and its worse answers, `{prompt, corrects, incorrects}`, as a JSON list or as JSON
 Lines: the layout of the published sets. Every better answer is compared with every worse one.
+
+As `reward`, a reward model is right where the better answer has the higher score; as `judge`, it also says how sure it is.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from heedful.stages.spec import InputSpec, StageConfig
 VERSION = 1
 INPUTS = {
     "reward": InputSpec(stages=("reward",), required=False),
-    "judge": InputSpec(stages=("sft", "align"), required=False),
+    "judge": InputSpec(stages=("sft", "align", "reward"), required=False),
 }
 
 

@@ -49,10 +49,13 @@ class ServerGroup(StageConfig):
 
 
 class JudgeGroup(StageConfig):
-    """Who judges: the model of the input `judge`, another model on this machine, or a server."""
+    """Who judges: the model of the input `judge`, another model on this machine, or a server.
+
+    A reward model judges by its scores: it has no principles and reads no question, so those settings are to be left out.
+    """
 
     model: str = ""
-    """A model folder (relative to the recipe) or hub name, in place of the input `judge`."""
+    """A model folder (relative to the recipe) or hub name, in place of the input `judge`; a reward model's `model/` folder too."""
     server: ServerGroup | None = None
     """A server, in place of a model on this machine."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -6,11 +6,13 @@ from numpy.typing import NDArray
 
 from heedful.engines.heldout_pairs import HeldoutPairs
 from heedful.engines.pair_calibration import FEWEST_PAIRS, calibration_figures, pair_temperature, vote_shares
-from heedful.models.backbones import Reading, body_of
+from heedful.models.backbones import Backbone, Reading, body_of
+from heedful.models.ensemble import Ensemble
 from heedful.models.reward import RewardModel, load_reward_model, new_reward_model
+from heedful.models.sequence_classifier import Scale, SequenceClassifier
 from heedful.records.types import Preference
-from heedful.testing.tiny import tiny_causal, tiny_tokenizer
-from tests.tolerances import FP32, STANDARD_ERRORS
+from heedful.testing.tiny import tiny_causal, tiny_sequence_classifier, tiny_tokenizer
+from tests.tolerances import FP32, FP64, STANDARD_ERRORS
 
 SAMPLING = 0.1
 """Of a temperature fitted to 8,000 votes: about three standard errors."""
@@ -84,6 +86,38 @@ def test_a_temperature_moves_no_score_and_is_saved(tmp_path) -> None:
     assert loaded.scale == tempered.scale
     assert loaded.probability_better([1.0]) == tempered.probability_better([1.0])
     assert loaded.calibrated(*texts).score(*texts) == plain.score(*texts)
+
+
+def test_each_kind_of_model_divides_a_lead_by_its_temperature_once() -> None:
+    """Raw numbers 3 and 1, gain 0.5, temperature 4, bias 7: P = 1 / (1 + exp(-(3 - 1) / 4)) however the score is written."""
+    wanted = 0.6224593312018546
+    scale = Scale(gain=0.5, bias=7.0, temperature=4.0)
+    # A classifier's scores are of logits that are divided already: 0.5 * 3 / 4 + 7 and 0.5 * 1 / 4 + 7.
+    divided, whole = [7.375 - 7.125], [8.5 - 7.5]
+    plain = model()
+    tokenizer = tiny_tokenizer()
+    two = new_reward_model(plain.backbone, "classifier", seed=1)
+    hub = Backbone(tiny_sequence_classifier(tokenizer), tokenizer, Reading(sees_prompt=False))
+    for scorer, lead in (
+        (RewardModel(plain.backbone, plain.heads, scale), whole),
+        (RewardModel(two.backbone, two.heads, scale), divided),
+        (SequenceClassifier(hub, 0, "any", scale), divided),
+        (Ensemble(plain.backbone, plain.heads, scale=scale), whole),
+    ):
+        assert scorer.probability_better(lead) == pytest.approx([wanted], abs=FP64)
+
+
+def test_a_classifiers_probability_goes_by_its_logits() -> None:
+    """What the heads say, by hand: sigmoid of the wanted head's difference over the temperature."""
+    plain = new_reward_model(model().backbone, "classifier", seed=1)
+    scorer = RewardModel(plain.backbone, plain.heads, Scale(gain=3.0, bias=-2.0, temperature=0.5))
+    texts = ["hot ?"] * 2, ["water", "you fool !"]
+    raw = scorer.raw_batched(*texts)[:, 0].double()
+    one, other = scorer.score(*texts)
+    assert one is not None
+    assert other is not None
+    said = scorer.probability_better([one - other])
+    assert said == pytest.approx([1 / (1 + np.exp(-float(raw[0] - raw[1]) / 0.5))], abs=FP32)
 
 
 def test_held_out_pairs_give_the_model_its_temperature() -> None:

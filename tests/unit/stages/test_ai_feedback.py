@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ from heedful.apps.verbs import load_verb, parse_settings
 from heedful.engines.labeling import pairs_of, split
 from heedful.engines.questioning import SHARD_PAIRS, bias_figures
 from heedful.errors import ConfigError, DataError, HealthError
-from heedful.records.artifacts import Artifact
+from heedful.records.artifacts import Artifact, Identity, Workspace
 from heedful.records.types import Completion, Preference, Verdict
 from heedful.stages import ai_feedback, reward
 from heedful.testing.artifacts import artifact_of, run_stage
-from heedful.testing.policies import byte_tokenizer
+from heedful.testing.policies import byte_reward, byte_tokenizer
 from heedful.testing.speakers import letters_causal, policy_artifact
 from heedful.testing.tiny import tiny_causal
 from tests.judge_server import KEY, Desk, as_json, serving
-from tests.tolerances import FP64
+from tests.tolerances import FP32, FP64
 
 BRIEF = """
 name = "brief"
@@ -108,6 +109,32 @@ def test_a_reward_model_takes_these_labels(tmp_path: Path) -> None:
         reward, reward.Config(epochs=1), {"preferences": artifact, "policy": policy}, tmp_path / "store", base=tmp_path
     )
     assert fitted.metrics["pairs"] == len(artifact.records("train.preferences", Preference))
+
+
+def test_a_preference_model_labels_by_its_scores(tmp_path: Path) -> None:
+    model = byte_reward(seed=3)
+    with Workspace(tmp_path / "store", Identity("reward", 1, {}, 0).manifest()) as out:
+        model.save(out.folder("model"))
+        source = out.finish()
+    config = parse_settings(load_verb("ai_feedback"), {}, "ai_feedback")
+    given = {"samples": answers(tmp_path / "store"), "judge": source}
+    artifact = run_stage(ai_feedback, config, given, tmp_path / "store", base=tmp_path)
+    labels = labels_of(artifact)
+    assert len(labels) == PROMPTS * K
+    for label in labels:
+        one, other = model.score([label.prompt] * 2, [label.chosen, label.rejected])
+        assert one is not None
+        assert other is not None
+        assert one > other
+        # untrained: gain 1 and temperature 1
+        assert label.p == pytest.approx(1 / (1 + math.exp(other - one)), abs=FP32)
+        assert (label.by, label.principle) == ("reward", None)
+    assert artifact.metrics["flip_share"] == 0.0
+    assert artifact.metrics["mean_p_first"] == pytest.approx(0.5, abs=FP64)
+    assert not (artifact.path / "constitution.json").exists()
+    verdicts = artifact.records("verdicts", Verdict)
+    assert len(verdicts) == 2 * len(labels)
+    assert all(v.scores is not None and v.principle is None and v.constitution is None for v in verdicts)
 
 
 def test_killed_between_shards_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

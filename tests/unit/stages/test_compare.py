@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from heedful.apps.verbs import load_verb, parse_settings
 from heedful.errors import ConfigError, DataError
 from heedful.models.reward import load_reward_model
 from heedful.records.artifacts import Artifact, Identity, Workspace
-from heedful.records.types import Preference
+from heedful.records.types import Preference, Verdict
 from heedful.stages import compare
 from heedful.testing.artifacts import run_stage
 from heedful.testing.policies import byte_reward
@@ -32,6 +33,7 @@ def evaluated(base: Path, inputs: dict[str, Artifact], rows: Any = ROWS, **setti
     (base / "brief.toml").write_text(BRIEF)
     (base / "set.json").write_text(json.dumps(rows))
     given = {"path": "set.json", "constitution": "brief.toml", "draws": 200, **settings}
+    given = {name: value for name, value in given.items() if value is not None}
     config = parse_settings(load_verb("compare"), given, "compare")
     compare.external(config, base)
     return run_stage(compare, config, inputs, base / "store", base=base)
@@ -88,6 +90,36 @@ def test_both_are_measured_in_one_run(tmp_path: Path) -> None:
         artifact = evaluated(tmp_path, {"reward": reward_artifact(tmp_path)}, judge=judge)
     assert {"reward_model", "judge"} <= set(json.loads((artifact.path / "accuracy.json").read_text()))
     assert set(artifact.records("comparisons", Preference)[0].meta) == {"better_score", "worse_score", "judge_p"}
+
+
+def test_a_reward_model_may_be_the_judge_and_says_how_sure_it_is(tmp_path: Path) -> None:
+    source = reward_artifact(tmp_path)
+    by_input = evaluated(tmp_path, {"judge": source}, constitution=None)
+    by_folder = evaluated(tmp_path, {}, constitution=None, judge={"model": str(source.path / "model")})
+    model = load_reward_model(source.path / "model")
+    expected = []
+    for row in ROWS:
+        for better in row["corrects"]:
+            one, other = model.score([row["prompt"]] * 2, [better, row["incorrects"][0]])  # type: ignore[list-item]
+            assert one is not None
+            assert other is not None
+            # untrained: gain 1 and temperature 1
+            expected.append(1 / (1 + math.exp(other - one)))
+    for artifact in (by_input, by_folder):
+        told = [row.meta["judge_p"] for row in artifact.records("comparisons", Preference)]
+        assert told == pytest.approx(expected, abs=FP32)
+        figures = artifact.metrics["judge"]
+        assert isinstance(figures, dict)
+        assert figures["value"] == pytest.approx(sum(p > 0.5 for p in expected) / 4, abs=FP64)
+        assert (figures["flip_share"], figures["questions"], figures["skipped"]) == (0.0, 8, 0)
+        assert figures["mean_p_first"] == pytest.approx(0.5, abs=FP64)
+    assert {v.judge for v in by_input.records("verdicts", Verdict)} == {"reward"}
+
+
+def test_a_preference_model_is_asked_no_question(tmp_path: Path) -> None:
+    source = reward_artifact(tmp_path)
+    with pytest.raises(ConfigError, match=r"take out constitution, judge\.thinking$"):
+        evaluated(tmp_path, {"judge": source}, judge={"thinking": True})
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
