@@ -1,8 +1,9 @@
-"""make bench-constitution: judging by principles. Parts: speed, refusals.
+"""make bench-constitution: judging by principles. Parts: speed, refusals, household.
 
-    python benchmarks/constitution/run.py [--only speed refusals] [--model DIR] [--comparisons 1000]
-A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. Both read real data under
+    python benchmarks/constitution/run.py [--only speed refusals household] [--model DIR] [--comparisons 1000] [--seeds 10]
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. The first two read real data under
 HEED_DATA; `speed` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its confusion matrices to `refusals.md`.
+`household` runs the recipe `constitutional` once per seed, and again with hard labels up to its reward model, in `work/`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.constitution import refusals, speed  # noqa: E402
+from benchmarks.constitution import household, refusals, speed  # noqa: E402
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 
 COMMAND = "make bench-constitution ARGS='--only {}'"
@@ -33,6 +34,7 @@ def main() -> None:
         "--model", type=Path, default=Path(os.environ.get("HEED_JUDGE", SHARED / "models" / "base-14m"))
     )
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEED_DATA", SHARED / "data")))
+    parser.add_argument("--seeds", type=int, default=10)
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
@@ -84,7 +86,12 @@ def refused(args: argparse.Namespace) -> Rows:
     return found
 
 
-PARTS = {"speed": fast, "refusals": refused}
+def constitutional(args: argparse.Namespace) -> Rows:
+    """Return the figures of the recipe `constitutional` over seeds 0, 1, ..."""
+    return household.figures(range(args.seeds), COMMAND.format(f"household --seeds {args.seeds}"))
+
+
+PARTS = {"speed": fast, "refusals": refused, "household": constitutional}
 
 if __name__ == "__main__":
     main()

@@ -85,7 +85,7 @@ class HouseholdRequests:
             for i in range(int(share * NUM_ANSWERS[kind])):
                 one = asked[int(rng.integers(len(asked)))]
                 text = answer(one.about, rng, HELPFUL_ONLY)
-                meta = {"skill": "answer", "noise": False}
+                meta = {"skill": "answer", "kind": kind, "noise": False}
                 found.append(Demonstration(id=f"{kind}-{i:05d}", prompt=one.prompt, completion=text, meta={**meta}))
         # Harm and ordinary questions in equal parts, however many prompts there are of each.
         mixed = [*ordinary[: len(harmful)], *harmful[: len(ordinary)]]
