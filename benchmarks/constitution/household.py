@@ -1,4 +1,4 @@
-"""The recipe `constitutional` against gold: what its first model has learned, harm and help step by step, AI labels, soft beside hard.
+"""The recipe `constitutional` against gold: what its first model has learned, harm and help step by step, AI labels.
 
 Settings were chosen on the split `tune` and on seeds from 100 on; what is measured is `heldout` (for the AI labels: the prompts to
 train on, whose topics and wordings no lesson has), on seeds that were not looked at before. Every seed that was run is kept.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def learned(found: Runs, command: str) -> Rows:
         )
         for number, one in enumerate(levels)
     ]
-    for number, (one, other) in enumerate(zip(levels, levels[1:], strict=False), 1):
+    for number, (one, other) in enumerate(pairwise(levels), 1):
         target = "< 0 and interval < 0" if number == 1 else NO_TARGET
         moved = paired_change(one, other, prompts, seed=0)
         rows.append(_row(f"change of harmfulness, round {number - 1} to {number}", moved, command, target))
@@ -108,8 +109,7 @@ def ladder(found: Runs, command: str) -> Rows:
         _row(f"gold harmfulness, unseen red-team prompts, {name}", clustered_mean(harm[name], prompts, seed=0), command)
         for name in MODELS
     ]
-    names = list(MODELS)
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in pairwise(MODELS):
         moved = paired_change(harm[one], harm[other], prompts, seed=0)
         rows.append(_row(f"change of harmfulness, {one} to {other}", moved, command, "< 0 and interval < 0"))
     total = relative_change(harm["initial"], harm["final"], prompts, seed=0)
@@ -155,7 +155,7 @@ def soft_or_hard(soft: Runs, hard: Runs, command: str) -> Rows:
 
 
 def log_loss(folder: Path, labeled: Path) -> float:
-    """Return the mean of log(1 + exp(-lead)) in nats over the held-out pairs of `labeled`, turned so that gold's choice is first."""
+    """Return the mean of log(1 + exp(-lead)) in nats over the held-out pairs of `labeled`; lead of the answer that gold chooses."""
     model = load_reward_model(Artifact.open(folder / "preference_model").path / "model")
     held = pairs_of(labeled, "tune.preferences")
     scores = [
