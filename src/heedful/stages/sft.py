@@ -106,4 +106,4 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     """Train on completion tokens only; write `model/` and one row of `metrics.jsonl` per optimizer step."""
     from heedful.engines.supervised import supervise
 
-    return supervise(config, inputs.get("demonstrations"), out, seed=seed)
+    return supervise(config, inputs, out, seed=seed)
