@@ -28,6 +28,8 @@ SETTINGS: dict[str, Any] = {
     "iterations": 45,
     "kl": {"coef": 0.0},
     "optimizer": {"lr": 1.5e-4},
+    # the gate would refuse some of them, and rightly so
+    "reward": {"unproven": "reward model"},
     "monitors": {
         "gold": {"function": "scorers.py:gold", "every": 1, "prompts": 256},
         # what is asked is where gold goes when nobody stops the run

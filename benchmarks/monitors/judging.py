@@ -22,7 +22,8 @@ def judged(run: Run, failure: Failure, variant: Variant) -> dict[str, Any]:
     right = [alert for alert in run["alerts"] if alert["monitor"] in failure.right]
     begun = onset(run, variant)
     first = right[0] if right else None
-    found: dict[str, Any] = {"right": bool(right), "onset": begun, "monitor": None, "iteration": None, "delay": None}
+    found: dict[str, Any] = {"right": bool(right), "begun": bool(right) or begun is not None}
+    found |= {"onset": begun, "monitor": None, "iteration": None, "delay": None}
     if first is not None:
         at = first["iteration"]
         found |= {"monitor": first["monitor"], "iteration": at, "in_time": in_time(run["gold"], at)}

@@ -43,7 +43,7 @@ def run_trial(seed: int, variant: Variant, *, enough: tuple[str, ...] = (), **mo
     settings = {**_merged(BASE, variant.settings), **more}
     if variant.reward is not None:
         inputs["reward"] = variant.reward(seed)
-        settings["reward"] = {}
+        settings["reward"] = variant.settings.get("reward", {})
     config = align.Config(**settings)
     align.check(config, inputs)
     began = time.perf_counter()

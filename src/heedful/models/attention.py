@@ -10,6 +10,7 @@ transformers' own model code stays; this goes in through its `AttentionInterface
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ PLAIN_UP_TO = 512
 """Longest row for plain attention."""
 BF16_MULTIPLE = 64
 """Tokens that packed rows are filled up to in bf16."""
+KERNELS_KEPT = "32"
+"""Of each shape met in bf16 on a CPU, oneDNN and torch's layer above it keep code and scratch memory: 1,024 of them unless told
+otherwise, which is a GiB after a few iterations. So many are as fast. Both read these when they first compute."""
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, KERNELS_KEPT)
 PROBE_LENGTHS = (2, 4, 3)
 PROBE_TOLERANCE = 1e-4
 

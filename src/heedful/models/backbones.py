@@ -8,18 +8,20 @@ first is taken. Of an encoder-decoder the decoder's start state is taken.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel
 
 from heedful.errors import ModelError
 from heedful.models.attention import BF16_MULTIPLE, Packing, adopt, packable
 from heedful.models.folders import checked_folder, refuse_pickle
+from heedful.models.last_layer import COMPANY, Places, narrowable, narrowed
 from heedful.models.loading import (
     Kind,
     fit_tokenizer,
@@ -91,9 +93,11 @@ class Backbone:
         self.reading = reading
         self.kind: Kind = model_kind(model.config)
         self._packs = False
+        self._last: nn.Module | None = None
         if self.kind == "causal" and model.base_model is model:  # a classifier has its own head, and is read in rows
             adopt(model)
             self._packs = packable(model, model)
+            self._last = narrowable(model) if reading.pooling in ("auto", "last") else None
         self._renderer = Renderer(tokenizer, False, stop=stop_ids(model, tokenizer)) if self.kind == "causal" else None
         unfit = {"causal": ("cls",), "encoder": ("last", "sum")}.get(self.kind, ())
         if reading.pooling in unfit:
@@ -151,7 +155,8 @@ class Backbone:
         multiple = BF16_MULTIPLE if self.reading.precision == "bf16" else 1
         packing = Packing.of(lengths, multiple) if self._packs and bool((lengths < tokens.shape[1]).any()) else None
         given = {"input_ids": tokens} if packing is None else packing.inputs(tokens)
-        hidden: Tensor = self.model(**given, use_cache=False).last_hidden_state
+        with self._ends_alone(packing, tokens, lengths):
+            hidden: Tensor = self.model(**given, use_cache=False).last_hidden_state
         if packing is not None:
             hidden = hidden[0][packing.places]
         answered = inputs["token_type_ids"] * inputs["attention_mask"]
@@ -160,6 +165,17 @@ class Backbone:
         if self.reading.pooling == "sum":
             return (hidden.float() * answered[..., None]).sum(1) / SUM_UNIT
         return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1].float()
+
+    def _ends_alone(
+        self, packing: Packing | None, tokens: Tensor, lengths: Tensor
+    ) -> contextlib.AbstractContextManager[None]:
+        if self._last is None:
+            return contextlib.nullcontext()
+        rows, ends = torch.arange(len(tokens), device=tokens.device), lengths - 1
+        multiple = BF16_MULTIPLE if self.reading.precision == "bf16" else COMPANY
+        if packing is None:
+            return narrowed(self._last, Places.of(rows * tokens.shape[1] + ends, tokens.numel(), multiple))
+        return narrowed(self._last, Places.of(packing.places[rows, ends], len(packing.cells), multiple))
 
     def _start(self, inputs: dict[str, Tensor]) -> Tensor:
         tokens, keys = inputs["input_ids"], inputs["attention_mask"]

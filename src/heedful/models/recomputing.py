@@ -6,6 +6,7 @@ ratio is 1 before the first step. Here the layers are wrapped from outside, what
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from heedful.errors import ModelError
+from heedful.models.last_layer import as_now
 
 
 def recompute_layers(model: nn.Module) -> int:
@@ -38,5 +40,13 @@ def recompute_layers(model: nn.Module) -> int:
 def _recomputed(forward: Any, *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
+    again = as_now()
     # No dropout is on, so there is no random state to put back.
-    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+    return checkpoint(
+        forward,
+        *args,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (contextlib.nullcontext(), again()),
+        **kwargs,
+    )

@@ -8,6 +8,7 @@ when a trunk is made: a probe compares, and on a difference the model's own head
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from heedful.errors import ModelError
 from heedful.models.attention import BF16_MULTIPLE, Packing, adopt, packable
+from heedful.models.last_layer import COMPANY, Places, narrowable, narrowed
 from heedful.models.own_head import OwnHead, differs, output_layer
 
 PROBE_TOKENS = 4
@@ -99,11 +101,20 @@ class CausalTrunk:
         self._packs = packable(model, self._body)
         self._vocabulary: Any = output_layer(model)
         self._own = own_head(model, self._body, self._layout, self._plain, self._head)
+        self._last = narrowable(self._body)
 
     def states(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> States:
         """Return the states of the real decisions; see `Trunk`."""
         layout = self._layout(prompts, actions, mask)
-        return _read(layout, self._own, self._plain, self._head, self._precision)
+        with self._decisions_alone(layout):
+            return _read(layout, self._own, self._plain, self._head, self._precision)
+
+    def _decisions_alone(self, layout: Layout) -> contextlib.AbstractContextManager[None]:
+        total, width = layout.inputs["input_ids"].numel(), layout.inputs["input_ids"].shape[1]
+        if self._last is None or not 0 < len(layout.rows) < total:
+            return contextlib.nullcontext()
+        multiple = BF16_MULTIPLE if self._precision == "bf16" else COMPANY
+        return narrowed(self._last, Places.of(layout.rows * width + layout.columns, total, multiple))
 
     def _layout(self, prompts: PromptTokens, actions: Tensor, mask: Tensor) -> Layout:
         rows, columns = mask.nonzero(as_tuple=True)

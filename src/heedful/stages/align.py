@@ -13,7 +13,7 @@ from heedful.stages.monitoring import MonitorsGroup, check_gold, gold_digest
 from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, scoring_digests
 from heedful.stages.spec import Beta, InputSpec, StageConfig
 
-VERSION = 3
+VERSION = 4
 INPUTS = {
     "policy": InputSpec(stages=("sft", "align")),
     "prompts": InputSpec(stages=("data",)),

@@ -14,7 +14,7 @@ from heedful.stages.groups import check_world
 from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, scoring_digests
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 2
+VERSION = 3
 INPUTS = {
     "before": InputSpec(stages=("sft", "align")),
     "after": InputSpec(stages=("align", "sft")),

@@ -13,7 +13,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 1
+VERSION = 2
 INPUTS = {
     "demonstrations": InputSpec(stages=("data",), required=False),
     "start": InputSpec(stages=("sft", "align"), required=False),

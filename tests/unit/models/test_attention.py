@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -300,3 +303,11 @@ def test_trainable_weights_and_adapters_stay_fp32() -> None:
     halve_frozen(model)
     assert {p.dtype for name, p in model.named_parameters() if "lora_" in name} == {torch.float32}
     assert {p.dtype for name, p in model.named_parameters() if "base_layer.weight" in name} == {torch.bfloat16}
+
+
+def test_few_kernels_are_kept_unless_the_user_says_otherwise() -> None:
+    names = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
+    code = f"import os, heedful.models.attention; print(*(os.environ[name] for name in {names}))"
+    environment = {key: value for key, value in os.environ.items() if key not in names} | {names[0]: "7"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["7", attention.KERNELS_KEPT]
