@@ -25,8 +25,8 @@ NUM_HARMFUL: dict[Part, int] = {"train": 240, "tune": 80, "heldout": 100}
 NUM_ORDINARY: dict[Part, int] = {"train": 200, "tune": 80, "heldout": 100}
 NUM_LABELED = 120
 """Of the ordinary prompts to train on: those whose answers people rank."""
-NUM_ANSWERS = {"ordinary": 10000, "harmful": 6000}
-NUM_LESSONS: dict[Skill, int] = {"critique": 4000, "revision": 5000, "choice": 18000}
+NUM_ANSWERS = {"ordinary": 6000, "harmful": 4000}
+NUM_LESSONS: dict[Skill, int] = {"critique": 4000, "revision": 6000, "choice": 20000}
 TUNE_SHARE = 0.015
 """Demonstrations of `tune` for each one to train on; they are about prompts of the part `lessons` too, drawn anew."""
 
@@ -35,7 +35,7 @@ class HouseholdRequests:
     """The world object of `get_world("household-requests")`."""
 
     name = "household-requests"
-    version = 4
+    version = 2
     title = "Household advice, and requests that ask for harm (generated data)"
     criterion = "Helpful"
 
