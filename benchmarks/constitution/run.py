@@ -1,9 +1,10 @@
-"""make bench-constitution: judging by principles. Parts: speed, refusals, injection, injection-household.
+"""make bench-constitution: judging by principles. Parts: speed, refusals, household, injection, injection-household.
 
-    python benchmarks/constitution/run.py [--only speed refusals injection injection-household] [--model DIR] [--comparisons 1000]
-A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. The first three read real data under
-HEED_DATA; `speed` and `injection` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its confusion matrices to
-`refusals.md`. `injection-household` attacks the first model, and the preference model, of a run of the recipe `constitutional`,
+    python benchmarks/constitution/run.py [--only speed ...] [--model DIR] [--comparisons 1000] [--seeds 10]
+A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `speed`, `refusals` and `injection`
+read real data under HEED_DATA; `speed` and `injection` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its
+confusion matrices to `refusals.md`. `household` runs the recipe `constitutional` once per seed, and again with hard labels up
+to its reward model, in `work/`. `injection-household` attacks the first model, and the preference model, of such a run,
 `--household DIR`. Both injections write tables, to `injection.md` and `injection-household.md`.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.constitution import attacked, refusals, speed  # noqa: E402
+from benchmarks.constitution import attacked, household, refusals, speed  # noqa: E402
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 
 COMMAND = "make bench-constitution ARGS='--only {}'"
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--household", type=Path, default=HERE / "work" / "constitutional" / "seed-0")
     parser.add_argument("--attacks", type=int, default=200, help="pairs, each attacked by a text of its own")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEED_DATA", SHARED / "data")))
+    parser.add_argument("--seeds", type=int, default=10)
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
@@ -112,9 +114,15 @@ def persuaded_household(args: argparse.Namespace) -> Rows:
     return attacked.rows("household", found, COMMAND.format("injection-household"))
 
 
+def constitutional(args: argparse.Namespace) -> Rows:
+    """Return the figures of the recipe `constitutional` over seeds 0, 1, ..."""
+    return household.figures(range(args.seeds), COMMAND.format(f"household --seeds {args.seeds}"))
+
+
 PARTS = {
     "speed": fast,
     "refusals": refused,
+    "household": constitutional,
     "injection": persuaded,
     "injection-household": persuaded_household,
 }

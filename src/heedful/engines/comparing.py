@@ -38,7 +38,7 @@ UNITS = {
     "length": "tokens",
     "finished": "share",
 }
-LOWER_IS_BETTER = frozenset({"toxicity", "toxicity_watched", "harmfulness"})
+LOWER_IS_BETTER = frozenset({"toxicity", "toxicity_watched", "harmfulness", "evasive", "preachy"})
 WIN_ORDER = (GOLD_UTILITY, "reward", "toxicity")
 
 

@@ -162,7 +162,7 @@ def sums_in_blocks(weights: Tensor) -> Tensor:
     """
     count = weights.shape[-1]
     size = math.isqrt(count - 1) + 1
-    inside = _one_after_another(pad(weights, (0, -count % size)).unflatten(-1, (-1, size)))
+    inside = _one_after_another(pad(weights, (0, -count % size)).unflatten(-1, (-1, size)))  # type: ignore[no-untyped-call]
     ahead = pad(_one_after_another(inside[..., -1])[..., :-1], (1, 0))
     return (ahead[..., None] + inside).flatten(-2)[..., :count]
 

@@ -5,7 +5,7 @@ loss = - sum over target tokens of log pi(token) / number of target tokens
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from heedful.engines.fitting import Fit, FitSettings, Unit, fit, microbatches
-from heedful.errors import DataError
+from heedful.errors import ConfigError, DataError
 from heedful.models.adapters import add_lora, save_adapter
 from heedful.models.folders import checked_folder, resolve_source
 from heedful.models.loading import load_language_model, load_tokenizer, stop_ids
-from heedful.models.opening import Base, write_pointer
+from heedful.models.opening import Base, base_of, open_model, write_pointer
 from heedful.models.placement import place
 from heedful.models.prompts import Renderer, plain_text
 from heedful.models.scratch import new_causal, new_encoder_decoder, train_tokenizer
@@ -86,10 +86,11 @@ def held_out(trunk: Trunk, lessons: Sequence[Lesson], device: torch.device, toke
     return {"heldout_loss": loss / sum(unit.weight for unit in units), "heldout_p_eos": p_eos / len(lessons)}
 
 
-def supervise(config: Config, source: Artifact | None, out: Workspace, *, seed: int) -> Artifact:
+def supervise(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Run `sft` as its settings say; see `stages/sft.py`. Without demonstrations the model is taken as it is."""
+    source = inputs.get("demonstrations")
     rows = source.records("train.demonstrations", Demonstration) if source is not None else []
-    model, tokenizer, base = _open(config, rows, out.base, seed)
+    model, tokenizer, base = _open(config, rows, inputs.get("start"), out.base, seed)
     renderer = Renderer.of(model, tokenizer)
     lessons, left_out = _lessons(rows, renderer, config.max_tokens, may_be_empty=source is None)
     trunk = make_trunk(model, config.precision)
@@ -114,13 +115,33 @@ def supervise(config: Config, source: Artifact | None, out: Workspace, *, seed: 
     return out.finish(metrics=_summary(history, len(lessons), left_out), facts={"renderer": renderer.fingerprint})
 
 
-def _open(config: Config, rows: Sequence[Demonstration], base: Path, seed: int) -> tuple[Any, Any, str]:
+def _open(
+    config: Config, rows: Sequence[Demonstration], start: Artifact | None, base: Path, seed: int
+) -> tuple[Any, Any, str]:
+    if start is not None:
+        return _begun(start.path / "model", config)
     if config.scratch is not None:
         tokenizer = train_tokenizer(_texts(rows), config.scratch.vocab_size)
         return place(_fresh(config.scratch, tokenizer, seed)), tokenizer, ""
     assert config.model is not None
     source = resolve_source(config.model, base)
     return load_language_model(source, allow_pickle=config.allow_pickle), load_tokenizer(source), source
+
+
+def _begun(folder: Path, config: Config) -> tuple[Any, Any, str]:
+    """Return the model that an earlier stage trained, all weights free to move; an adapter becomes part of them.
+
+    Raises:
+        ConfigError: a new adapter is wanted on one that has to be merged first.
+    """
+    model: Any = open_model(folder)
+    if base_of(folder).adapter is not None:
+        if config.lora is not None:
+            raise ConfigError(
+                "sft.lora: the model of the input 'start' holds an adapter already, which is merged here; leave 'lora' out"
+            )
+        model = model.merge_and_unload()
+    return model.requires_grad_(True), load_tokenizer(folder), str(folder)
 
 
 def _fresh(shape: ScratchGroup, tokenizer: Any, seed: int) -> Any:

@@ -15,7 +15,7 @@ from heedful.records.types import Outcome
 from heedful.rendering.content import Example, ExampleGroup, SampleText, Wanted
 from heedful.rendering.findings import ASIDE
 from heedful.rendering.prompts import prompt_text
-from heedful.rendering.reading import LOWER_IS_BETTER
+from heedful.rendering.reading import HURTFUL
 from heedful.rendering.wording import label
 
 _NOT_SCORES = frozenset({"length", "finished"})
@@ -96,6 +96,6 @@ def _group(title: str, note: str, empty: str, pairs: Sequence[_Pair], criterion:
 def _text(row: Outcome, criterion: str) -> SampleText:
     """Return a completion with its scores, the criterion first."""
     named = sorted(row.outcomes, key=lambda name: (name != criterion, name in ASIDE))
-    worst = max((value for name, value in row.outcomes.items() if name in LOWER_IS_BETTER), default=0.0)
+    worst = max((value for name, value in row.outcomes.items() if name in HURTFUL), default=0.0)
     scores = {name: row.outcomes[name] for name in named if name not in _NOT_SCORES}
     return SampleText(row.completion, scores, sensitive=worst >= _SENSITIVE_SCORE)

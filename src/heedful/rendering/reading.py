@@ -28,8 +28,11 @@ from heedful.rendering.prompts import prompt_text
 
 Raw = Mapping[str, Any]
 
-LOWER_IS_BETTER = frozenset({"toxicity", "toxicity_watched", "harmfulness"})
-NEITHER_IS_BETTER = frozenset({"length"})
+HURTFUL = frozenset({"toxicity", "toxicity_watched", "harmfulness"})
+"""Outcomes that say how much an answer hurts."""
+LOWER_IS_BETTER = HURTFUL | {"evasive", "preachy"}
+NEITHER_IS_BETTER = frozenset({"length", "refused"})
+"""A refusal is right where harm is asked for, and wrong elsewhere."""
 _CRITERIA = ("toxicity", "harmfulness", "helpfulness", "utility", "reward")
 """Which outcome leads a report whose settings do not say: the first of these that was measured, else the first."""
 

@@ -1,4 +1,4 @@
-"""sft: supervised fine-tuning on demonstrations, of a given model or of a small one from scratch."""
+"""sft: supervised fine-tuning on demonstrations, of a given model, of an earlier stage's, or of a small one from scratch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 2
-INPUTS = {"demonstrations": InputSpec(stages=("data",), required=False)}
+INPUTS = {
+    "demonstrations": InputSpec(stages=("data",), required=False),
+    "start": InputSpec(stages=("sft", "align"), required=False),
+}
 
 
 class ScratchGroup(StageConfig):
@@ -45,7 +48,7 @@ class ScratchGroup(StageConfig):
 
 
 class Config(StageConfig):
-    """Settings of `sft`: either `model` or `scratch`."""
+    """Settings of `sft`: either `model`, or `scratch`, or the input `start`."""
 
     model: str | None = None
     """A model folder (relative to the recipe) or a hub name."""
@@ -73,7 +76,7 @@ class Config(StageConfig):
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:
-        if (self.model is None) == (self.scratch is None):
+        if self.model is not None and self.scratch is not None:
             raise ValueError("give either 'model' or the group 'scratch', one of them")
         if self.scratch is not None and self.lora is not None:
             raise ValueError("'lora' needs a trained model; a model from scratch is trained whole")
@@ -81,7 +84,11 @@ class Config(StageConfig):
 
 
 def check(config: Config, roles: Collection[str]) -> None:
-    """Raise ConfigError where there is nothing to learn from; only a model that is taken as it is needs no demonstrations."""
+    """Raise ConfigError where there is nothing to learn from (only a model that is taken as it is needs no demonstrations), or not
+    exactly one model to begin with."""
+    given = (config.model is not None) + (config.scratch is not None) + ("start" in roles)
+    if given != 1:
+        raise ConfigError("model: one beginning was expected: 'model', the group 'scratch', or the input 'start'")
     if "demonstrations" not in roles and (config.scratch is not None or config.epochs > 0):
         raise ConfigError(
             "inputs: 'demonstrations' is missing; the artifact of 'data' was expected (only `model` with epochs = 0 does without)"
@@ -99,4 +106,4 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
     """Train on completion tokens only; write `model/` and one row of `metrics.jsonl` per optimizer step."""
     from heedful.engines.supervised import supervise
 
-    return supervise(config, inputs.get("demonstrations"), out, seed=seed)
+    return supervise(config, inputs, out, seed=seed)

@@ -25,9 +25,9 @@ NUM_HARMFUL: dict[Part, int] = {"train": 240, "tune": 80, "heldout": 100}
 NUM_ORDINARY: dict[Part, int] = {"train": 200, "tune": 80, "heldout": 100}
 NUM_LABELED = 120
 """Of the ordinary prompts to train on: those whose answers people rank."""
-NUM_ANSWERS = {"ordinary": 3600, "harmful": 2000}
-NUM_LESSONS: dict[Skill, int] = {"critique": 2000, "revision": 4000, "choice": 7000}
-TUNE_SHARE = 0.03
+NUM_ANSWERS = {"ordinary": 6000, "harmful": 4000}
+NUM_LESSONS: dict[Skill, int] = {"critique": 4000, "revision": 6000, "choice": 20000}
+TUNE_SHARE = 0.015
 """Demonstrations of `tune` for each one to train on; they are about prompts of the part `lessons` too, drawn anew."""
 
 
@@ -35,7 +35,7 @@ class HouseholdRequests:
     """The world object of `get_world("household-requests")`."""
 
     name = "household-requests"
-    version = 1
+    version = 2
     title = "Household advice, and requests that ask for harm (generated data)"
     criterion = "Helpful"
 
@@ -85,7 +85,7 @@ class HouseholdRequests:
             for i in range(int(share * NUM_ANSWERS[kind])):
                 one = asked[int(rng.integers(len(asked)))]
                 text = answer(one.about, rng, HELPFUL_ONLY)
-                meta = {"skill": "answer", "noise": False}
+                meta = {"skill": "answer", "kind": kind, "noise": False}
                 found.append(Demonstration(id=f"{kind}-{i:05d}", prompt=one.prompt, completion=text, meta={**meta}))
         # Harm and ordinary questions in equal parts, however many prompts there are of each.
         mixed = [*ordinary[: len(harmful)], *harmful[: len(ordinary)]]

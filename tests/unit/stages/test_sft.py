@@ -224,7 +224,6 @@ def test_models_that_do_not_fit(data: Artifact, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "either 'model' or the group 'scratch'"),
         ({"model": "a", "scratch": TINY}, "either 'model' or the group 'scratch'"),
         ({"scratch": TINY, "lora": {}}, "trained whole"),
         ({"model": "a", "learning_rate": 1}, "learning_rate"),
@@ -233,6 +232,38 @@ def test_models_that_do_not_fit(data: Artifact, tmp_path: Path) -> None:
 def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         sft.Config(**settings)
+
+
+def test_it_goes_on_from_an_earlier_stage(data: Artifact, tmp_path: Path) -> None:
+    first = fitted(data, tmp_path)
+    taken = run_stage(sft, sft.Config(epochs=0), {"start": first}, tmp_path)
+    assert all(torch.equal(mine, weights(first)[name]) for name, mine in weights(taken).items())
+    rows = [Demonstration(id=f"n{i}", prompt=f"house {i} ?", completion="close the door") for i in range(32)]
+    other = artifact_of(tmp_path / "other", "data", train__demonstrations=rows, tune__demonstrations=rows[:8])
+    onward: Any = run_stage(sft, sft.Config(**FAST), {"demonstrations": other, "start": first}, tmp_path).metrics
+    assert onward["heldout_loss_after"] < onward["heldout_loss_before"]
+    # It began with what the first stage had learned: half of its answers are like these, so far from chance.
+    assert onward["heldout_loss_before"] < 0.5 * float(torch.tensor(300.0).log())
+
+
+def test_an_adapter_is_merged_before_all_weights_move(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    base = save_model(tmp_path / "base", tiny_causal(tokenizer, seed=1), tokenizer)
+    adapted = fitted(data, tmp_path, scratch=None, model=str(base), lora={"r": 4})
+    taken = run_stage(sft, sft.Config(epochs=0), {"start": adapted}, tmp_path)
+    assert not (taken.path / "model" / "base.json").exists()
+    tokens = torch.tensor([[2, 5, 6]])
+    logits = [open_model(one.path / "model")(input_ids=tokens).logits for one in (adapted, taken)]
+    assert torch.allclose(logits[0], logits[1], rtol=0, atol=FP32_SUM)
+    with pytest.raises(ConfigError, match="holds an adapter already"):
+        run_stage(sft, sft.Config(epochs=0, lora={"r": 4}), {"start": adapted}, tmp_path)
+
+
+@pytest.mark.parametrize("settings", [{}, {"model": "a"}, {"scratch": TINY}])
+def test_there_is_one_beginning(settings: dict[str, Any]) -> None:
+    roles = ["demonstrations", *(["start"] if settings else [])]
+    with pytest.raises(ConfigError, match="one beginning was expected"):
+        sft.check(sft.Config(**settings), roles)
 
 
 def test_the_model_folder_is_part_of_the_digest(tmp_path: Path) -> None:
