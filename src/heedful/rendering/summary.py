@@ -7,12 +7,13 @@ from typing import Any
 
 from heedful.errors import ConfigError
 from heedful.rendering import findings
+from heedful.rendering.constitution_summary import constitution_summary
 from heedful.rendering.content import Estimate, LabelFigures, ReportContent, RewardFigures
 
 _OURS = frozenset(
     {
         "name", "title", "generated", "verdict", "seconds", "peak_memory_bytes",
-        "win_rate", "kl", "reward_model", "labelers",
+        "win_rate", "kl", "reward_model", "labelers", "constitution",
     }
 )  # fmt: skip
 
@@ -44,6 +45,7 @@ def summarise(name: str, content: ReportContent, evaluated: Mapping[str, Any]) -
         "kl": evaluated.get("kl"),
         "reward_model": _reward_model(content.reward) if content.reward else None,
         "labelers": _labelers(content.labels) if content.labels else None,
+        "constitution": constitution_summary(content.constitution) if content.constitution else None,
     }
     return {key: value for key, value in figures.items() if value is not None}
 

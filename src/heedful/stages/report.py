@@ -1,4 +1,9 @@
-"""report: one self-contained HTML file for people and `summary.json` for programs, from what the other stages measured."""
+"""report: one self-contained HTML file for people and `summary.json` for programs, from what the other stages measured.
+
+`ai_feedback` adds a section on the constitution: each principle, the judge's habits, its labels beside gold and beside people's labels on the
+same pairs, which `consensus` or `people` brings. `revisions` adds harm by round; `prompts`, whose `meta.kind` tells requests for harm from
+ordinary ones, the matrix of refusals.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.jsonl import iter_rows
 from heedful.records.seeds import derive_seed
 from heedful.records.types import LabeledText, Outcome, Preference, RatedText
+from heedful.stages.constitution_report import constitution_figures
 from heedful.stages.scoring import weights_of
 from heedful.stages.spec import InputSpec, StageConfig
 
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 3
+VERSION = 4
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),
@@ -36,6 +42,10 @@ INPUTS = {
     "reward": InputSpec(stages=("reward",), required=False),
     "consensus": InputSpec(stages=("consensus",), required=False),
     "collect": InputSpec(stages=("collect",), required=False),
+    "ai_feedback": InputSpec(stages=("ai_feedback",), required=False),
+    "people": InputSpec(stages=("data",), required=False),
+    "revisions": InputSpec(stages=("revise",), required=False),
+    "prompts": InputSpec(stages=("data",), required=False),
 }
 
 
@@ -102,6 +112,9 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
         reward=_reward(inputs, evaluated.get("reward_model") or {}, labels, derive_seed(seed, "report", "ceiling")),
         labels=labels,
         lineage=tuple(_ancestor(role, artifact) for role, artifact in inputs.items()),
+        constitution=constitution_figures(
+            inputs, rows, _world(inputs), seed=derive_seed(seed, "report", "constitution")
+        ),
     )
 
 
