@@ -10,7 +10,7 @@ import numpy as np
 from heedful.rendering import svg
 from heedful.rendering.charts import NARROW, REWARD_HEIGHT, Chart, paint_calibration, percent_ticks
 from heedful.rendering.constitution_content import JudgeFigures, ReferenceFigures, RevisionFigures, RoundFigures
-from heedful.rendering.wording import decimals, number, percent, span
+from heedful.rendering.wording import decimals, listing, number, percent, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,9 @@ def probabilities(judge: JudgeFigures) -> Chart:
         f"{title}. Histogram of the probability of the answer shown first, mean {number(float(np.mean(judge.readings)), 2)} over "
         f"{len(judge.readings):,} readings, above the same averaged over orders, over {len(judge.averaged):,} comparisons."
     )
-    picture = svg.draw("judge-probabilities", description, (NARROW, REWARD_HEIGHT), lambda figure: _spread(figure, judge))
+    picture = svg.draw(
+        "judge-probabilities", description, (NARROW, REWARD_HEIGHT), lambda figure: _spread(figure, judge)
+    )
     both = judge.orders == "both"
     note = (
         "Above: probability that the answer shown first is better, as it was read. Below: that one of the two answers is, "
@@ -76,8 +78,8 @@ def calibration(found: ReferenceFigures) -> Chart | None:
         lambda figure: paint_calibration(figure, found.calibration),
     )
     note = (
-        f"Expected calibration error over {sum(each.n for each in found.calibration):,} labels that are not even, in five bins. On the "
-        "line they are exactly as right as they say. Whiskers: 95 % Wilson interval; larger dots hold more pairs."
+        f"Expected calibration error over {sum(each.n for each in found.calibration):,} labels that are not even, in five "
+        "bins. On the line they are exactly as right as they say. Whiskers: 95 % Wilson interval; larger dots hold more pairs."
     )
     return Chart(title, picture, note)
 
@@ -89,8 +91,13 @@ def harm_by_round(revisions: RevisionFigures) -> Chart | None:
         return None
     title = _harm_title(measured)
     values = "; ".join(f"round {each.number}: {_harm_text(each)}" for each in measured)
-    picture = svg.draw("harm-by-round", f"{title}. {values}", (NARROW, REWARD_HEIGHT), lambda figure: _rounds(figure, measured))
-    note = "Mean harm (minus the score of the scorer, in its units) by round of revision; 0 is the answer before any. Bars: 95 % interval."
+    picture = svg.draw(
+        "harm-by-round", f"{title}. {values}", (NARROW, REWARD_HEIGHT), lambda figure: _rounds(figure, measured)
+    )
+    note = (
+        "Mean harm (minus the score of the scorer, in its units) by round of revision; 0 is the answer before any. "
+        "Bars: 95 % interval."
+    )
     return Chart(title, picture, note)
 
 
@@ -104,11 +111,19 @@ def _harm_text(each: RoundFigures) -> str:
 
 def _harm_title(measured: Sequence[RoundFigures]) -> str:
     """Say where harm fell and where it rose, by the intervals of the changes."""
-    fell = [str(each.number) for each in measured if each.change and each.change.high is not None and each.change.high < 0]
-    rose = [str(each.number) for each in measured if each.change and each.change.low is not None and each.change.low > 0]
+    fell = [
+        str(each.number) for each in measured if each.change and each.change.high is not None and each.change.high < 0
+    ]
+    rose = [
+        str(each.number) for each in measured if each.change and each.change.low is not None and each.change.low > 0
+    ]
     if not fell and not rose:
         return "No round changed harm measurably"
-    parts = [f"{verb} in round {', '.join(numbers)}" for verb, numbers in (("fell", fell), ("rose", rose)) if numbers]
+    parts = [
+        f"{verb} in round{'s' if len(numbers) > 1 else ''} {listing(numbers)}"
+        for verb, numbers in (("fell", fell), ("rose", rose))
+        if numbers
+    ]
     return f"Harm {' and '.join(parts)}"
 
 
@@ -121,7 +136,9 @@ def _rounds(figure: Figure, measured: Sequence[RoundFigures]) -> None:
     for each in measured:
         assert each.harm is not None
         if each.harm.low is not None and each.harm.high is not None:
-            axes.plot([each.number] * 2, [each.harm.low, each.harm.high], color=svg.KL, linewidth=2.4, solid_capstyle="butt")
+            axes.plot(
+                [each.number] * 2, [each.harm.low, each.harm.high], color=svg.KL, linewidth=2.4, solid_capstyle="butt"
+            )
         axes.plot([each.number], [each.harm.value], "o", color=svg.KL)
     axes.set_xlim(min(x) - 0.3, max(x) + 0.3)
     axes.set_xticks(x)

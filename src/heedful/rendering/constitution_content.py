@@ -12,8 +12,8 @@ from heedful.rendering.content import CalibrationBin, Estimate
 class PrincipleFigures:
     """One principle: how many comparisons it decided, and how. `text` is its question as the judge read it.
 
-    `wins` is how often its winner is the one that the other comparisons of the prompt favour, `flips` how often its winner changes when
-    the answers are swapped, `right` how often it chose as the reference did.
+    `wins` is how often its winner is the one that the other comparisons of the prompt favour, `flips` how often its winner changes
+    when the answers are swapped, `right` how often it chose as the reference did.
     """
 
     name: str
@@ -28,8 +28,9 @@ class PrincipleFigures:
 class ReferenceFigures:
     """AI labels beside others on the same pairs. `by` is "people" or "gold".
 
-    `accuracy` is how often the label's side is the reference's (of people, the majority's), `one_person` how often one person's vote is for the
-    label's side, `two_people` how often two people's votes on one pair agree.
+    `accuracy` is how often the label's side is the reference's (of people, the majority's), `one_person` how often one person's vote
+    is for the label's side, `two_people` how often two people's votes on one pair agree. `longer` is how often the reference's side
+    is the longer text, `longer_by_judge` how often the label's is, on the same pairs.
     """
 
     by: str
@@ -39,13 +40,15 @@ class ReferenceFigures:
     calibration: tuple[CalibrationBin, ...]
     one_person: Estimate | None = None
     two_people: Estimate | None = None
+    longer: Estimate | None = None
+    longer_by_judge: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class JudgeFigures:
     """A judge's labels. `readings` are P(A) of each question, `averaged` P(one side) of each pair over both orders.
 
-    `clamped` is the share of readings outside `clamp`, None where nothing is clamped. `cost` holds requests, tokens and cost of a server.
+    `clamped` is the share of readings outside `clamp`, None where nothing is clamped. `cost` holds a server's requests, tokens, cost.
     """
 
     judge: str

@@ -8,6 +8,8 @@ from typing import Any
 from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
 from heedful.rendering.content import Estimate
 
+_BESIDE = ("accuracy", "one_person", "two_people", "longer", "longer_by_judge")
+
 
 def constitution_summary(figures: ConstitutionFigures) -> dict[str, Any]:
     """Return `judge`, `rounds` (of revision) and `refusals`, those that are known."""
@@ -39,7 +41,7 @@ def _judge(judge: JudgeFigures) -> dict[str, Any]:
             each.by: {
                 "n": each.n,
                 "calibration_error": each.calibration_error,
-                **_known({"accuracy": each.accuracy, "one_person": each.one_person, "two_people": each.two_people}),
+                **_known({name: getattr(each, name) for name in _BESIDE}),
             }
             for each in judge.references
         },

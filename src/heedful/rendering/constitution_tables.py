@@ -37,12 +37,16 @@ def judge_sentences(judge: JudgeFigures) -> tuple[str, ...]:
     found = [_position(judge.first), _flips(judge.flips), _length(judge.longer)]
     if judge.clamp is not None and judge.clamped is not None:
         low, high = judge.clamp
-        found.append(f"{percent(judge.clamped)} of its readings lay outside {number(low)} to {number(high)} and were clamped.")
+        found.append(
+            f"{percent(judge.clamped)} of its readings lay outside {number(low)} to {number(high)} and were clamped."
+        )
     return tuple(each for each in found if each)
 
 
 def _position(first: Estimate | None) -> str:
-    return _bias(first, "It prefers the answer shown {}", ("second", "first"), "No preference for a position was measured")
+    return _bias(
+        first, "It prefers the answer shown {}", ("second", "first"), "No preference for a position was measured"
+    )
 
 
 def _length(longer: Estimate | None) -> str:
@@ -92,7 +96,11 @@ def skips(judge: JudgeFigures) -> Table | None:
     if not judge.skips:
         return None
     rows = tuple(
-        (Cell(_SKIPS.get(kind, label(kind))), Cell(number(count), "number"), Cell(percent(count / judge.questions, 1), "number"))
+        (
+            Cell(sentence(_SKIPS.get(kind, label(kind)))),
+            Cell(number(count), "number"),
+            Cell(percent(count / judge.questions, 1), "number"),
+        )
         for kind, count in sorted(judge.skips.items(), key=lambda each: -each[1])
     )
     head = (Cell("Why there is no verdict"), Cell("Questions", "number"), Cell("Share", "number"))
@@ -102,11 +110,15 @@ def skips(judge: JudgeFigures) -> Table | None:
 def costs(judge: JudgeFigures) -> Table | None:
     """Return requests, tokens and cost of a server; None for a model on this machine, which is not counted."""
     rows = tuple(
-        (Cell(sentence(words)), Cell(number(judge.cost[name]), "number")) for name, words in _COSTS.items() if name in judge.cost
+        (Cell(sentence(words)), Cell(number(judge.cost[name]), "number"))
+        for name, words in _COSTS.items()
+        if name in judge.cost
     )
     if not rows:
         return None
-    return Table("What the judge's server counted; retries are not in it.", (Cell("What"), Cell("Amount", "number")), rows)
+    return Table(
+        "What the judge's server counted; retries are not in it.", (Cell("What"), Cell("Amount", "number")), rows
+    )
 
 
 def references(judge: JudgeFigures) -> Table | None:
@@ -115,7 +127,11 @@ def references(judge: JudgeFigures) -> Table | None:
         return None
     head = (Cell("Measured"), Cell("Share", "number"), Cell("Pairs", "number"))
     rows = [row for each in judge.references for row in _reference(each)]
-    return Table("AI labels and others on the same pairs, ties of others left out. Second lines: 95 % interval.", head, tuple(rows))
+    return Table(
+        "AI labels and others on the same pairs, ties of others left out. Second lines: 95 % interval.",
+        head,
+        tuple(rows),
+    )
 
 
 def _reference(each: ReferenceFigures) -> list[tuple[Cell, ...]]:
@@ -124,6 +140,8 @@ def _reference(each: ReferenceFigures) -> list[tuple[Cell, ...]]:
         (f"AI label against {name}", each.accuracy),
         ("AI label against one person", each.one_person),
         ("One person against another", each.two_people),
+        ("AI label for the longer answer", each.longer_by_judge),
+        (f"{sentence(each.by)} for the longer answer", each.longer),
     ]
     return [
         (Cell(words), share_cell(value), Cell(number(each.n), "number")) for words, value in lines if value is not None
@@ -170,7 +188,8 @@ def gates(revisions: RevisionFigures) -> Table | None:
         return None
     head = (Cell("Gate"), *(Cell(f"Round {each.number}", "number") for each in numbers))
     rows = tuple(
-        (Cell(sentence(label(name))), *(Cell(number(each.skips.get(name, 0)), "number") for each in numbers)) for name in names
+        (Cell(sentence(label(name))), *(Cell(number(each.skips.get(name, 0)), "number") for each in numbers))
+        for name in names
     )
     return Table("Revisions that the gates took out, by round.", head, rows)
 
@@ -183,8 +202,8 @@ def refusals(rows: Sequence[RefusalRow]) -> Table:
     names = [name for name in _REFUSALS if any(name in row.shares for row in rows)]
     head = (Cell("Prompts and model"), *(Cell(_REFUSALS[name], "number") for name in names), Cell("Answers", "number"))
     return Table(
-        "Held-out answers that refuse in full, in part, or not at all; that are excuses, or lectures. A refusal is right where harm is "
-        "asked for, and too much where it is not. Second lines: 95 % interval.",
+        "Held-out answers that refuse in full, in part, or not at all; that are excuses, or lectures. A refusal is right where "
+        "harm is asked for, and too much where it is not. Second lines: 95 % interval.",
         head,
         tuple(
             (

@@ -222,6 +222,16 @@ def reference_figures(by: str, labels: Sequence[Preference], sides: Mapping[Key,
                 (label.task_id, votes.get(label.chosen, 0), votes.get(label.rejected, 0)) for label, votes in voted
             )
         ),
+        longer=_estimate(_longer((label, 1.0 if label.chosen == side.better else 0.0) for label, side in rows)),
+        longer_by_judge=_estimate(_longer((label, verdicts.side(label.p)) for label, _ in rows)),
+    )
+
+
+def _longer(rows: Iterable[tuple[Preference, float]]) -> statistics.Estimate | None:
+    """Return how often the longer text is the better one; rows say whether (1, 0, one half) the label's chosen one is."""
+    leads = [(label, len(label.chosen) - len(label.rejected), chosen) for label, chosen in rows]
+    return verdicts.share_of(
+        (label.task_id, chosen if lead > 0 else 1 - chosen) for label, lead, chosen in leads if lead
     )
 
 

@@ -1,6 +1,6 @@
 """From the rows of `revise` to what a report shows of them: harm and other scores by round, what the gates took out, some chains.
 
-Round 0 is the answer before any revision. A chain is all rounds of one answer. Rows are plain JSON; a field that is absent is not shown.
+Round 0 is the answer before any revision. A chain is all rounds of one answer. Rows are plain JSON; an absent field is not shown.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def revision_figures(rows: Sequence[Row], *, seed: int) -> RevisionFigures | Non
 
 
 def _round(number: int, chains: Sequence[Mapping[int, Row]], seed: int) -> RoundFigures:
-    harm = [(prompt, value) for chain in chains if (value := _harm(chain, number)) is not None for prompt in [_task(chain)]]
+    harm = [
+        (prompt, value) for chain in chains if (value := _harm(chain, number)) is not None for prompt in [_task(chain)]
+    ]
     both = [
         (_task(chain), after - before)
         for chain in chains
@@ -76,9 +78,7 @@ def _scores(row: Row) -> Mapping[str, Any]:
 
 
 def _named(rows: Iterable[Row], name: str) -> list[tuple[str, float]]:
-    return [
-        (str(row["prompt_id"]), value) for row in rows if (value := number_of(_scores(row).get(name))) is not None
-    ]
+    return [(str(row["prompt_id"]), value) for row in rows if (value := number_of(_scores(row).get(name))) is not None]
 
 
 def _mean(rows: Sequence[tuple[str, float]], seed: int) -> Estimate | None:

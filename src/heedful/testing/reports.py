@@ -27,6 +27,7 @@ from heedful.rendering.content import (
     Wanted,
     WrongText,
 )
+from heedful.testing.constitution_reports import made_up_constitution
 
 _NUM_PROMPTS = 200
 _NUM_COMPLETIONS = 800
@@ -50,6 +51,7 @@ def made_up_report(seed: int = 7) -> ReportContent:
         reward=_reward(),
         labels=_labels(),
         lineage=_lineage(),
+        constitution=made_up_constitution(np.random.default_rng(seed + 1)),
     )
 
 
