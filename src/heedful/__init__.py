@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from heedful import cpu_settings as cpu_settings  # before torch computes anything
+
 if TYPE_CHECKING:
     from heedful.apps.cleaning import find_rubbish, remove_rubbish
     from heedful.apps.doctor import examine

@@ -10,7 +10,6 @@ transformers' own model code stays; this goes in through its `AttentionInterface
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +28,10 @@ PACKING = "heedful_packing"
 """Name of the argument that carries a `Packing` through a model's forward to its attention."""
 PLAIN_UP_TO = 512
 """Longest row for plain attention."""
-BF16_MULTIPLE = 64
+BF16_MULTIPLE = 16
 """Tokens that packed rows are filled up to in bf16."""
-KERNELS_KEPT = "32"
-"""Of each shape met in bf16 on a CPU, oneDNN and torch's layer above it keep code and scratch memory: 1,024 of them unless told
-otherwise, which is a GiB after a few iterations. So many are as fast. Both read these when they first compute."""
-for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    os.environ.setdefault(_cache, KERNELS_KEPT)
+WORTH_READING = 2
+"""How many times as many columns as are filled may be read, rather than copied."""
 PROBE_LENGTHS = (2, 4, 3)
 PROBE_TOLERANCE = 1e-4
 
@@ -44,8 +40,8 @@ PROBE_TOLERANCE = 1e-4
 class Packing:
     """Rows of some lengths [B], one after another without padding, N tokens in all.
 
-    Where `multiple` > 1, copies of the first token fill N up; they belong to no row. oneDNN keeps code for every N it meets in
-    bf16, some hundred KiB each, so on a CPU few different N are better.
+    Where `multiple` > 1, copies of the first token fill N up; they belong to no row. oneDNN makes code for every N it meets in
+    bf16, so on a CPU few different N are better, and so are few copies.
 
     `places` [B, L] says where in the N tokens each cell of the padded rows stands (any place for a cell beyond its row's
     end), `cells` [N] where among the B * L cells each token stands. `real` [B * L] bool is True for a cell within its row,
@@ -118,6 +114,8 @@ def _attend(
         return out
     groups = getattr(module, "num_key_value_groups", 1)
     scaling = options.get("scaling")
+    if query.shape[2] == 1 and groups == 1:
+        key, value, mask = _whole_buffers(key, value, mask)
     with torch.autocast("cpu", enabled=False):
         return _plain(
             query * (query.shape[-1] ** -0.5 if scaling is None else scaling),
@@ -125,6 +123,27 @@ def _attend(
             repeat_kv(value, groups),
             mask if mask is not None else _causal(query, key, getattr(module, "is_causal", True)),
         )
+
+
+def _whole_buffers(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the whole of the buffers [B, H, C, D] whose first L columns `key` and `value` are, and a mask that hides the rest.
+
+    A product in bf16 would copy such columns at every token; those that are not filled yet cost less. What stands in them is
+    finite, and gets the weight 0.
+    """
+    count, room = key.shape[2], key.stride(1) // max(1, key.stride(2))
+    if not (count < room <= WORTH_READING * count and key.stride() == value.stride() == _strides(key.shape, room)):
+        return key, value, mask
+    if mask is None:
+        mask = torch.ones(1, 1, 1, count, dtype=torch.bool, device=key.device)
+    hidden = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    shape = (*key.shape[:2], room, key.shape[3])
+    key, value = (states.as_strided(shape, states.stride()) for states in (key, value))
+    return key, value, pad(mask, (0, room - count), value=hidden)
+
+
+def _strides(shape: torch.Size, room: int) -> tuple[int, ...]:
+    return (shape[1] * room * shape[3], room * shape[3], shape[3], 1)
 
 
 def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -305,9 +302,24 @@ def test_trainable_weights_and_adapters_stay_fp32() -> None:
     assert {p.dtype for name, p in model.named_parameters() if "base_layer.weight" in name} == {torch.bfloat16}
 
 
-def test_few_kernels_are_kept_unless_the_user_says_otherwise() -> None:
-    names = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
-    code = f"import os, heedful.models.attention; print(*(os.environ[name] for name in {names}))"
-    environment = {key: value for key, value in os.environ.items() if key not in names} | {names[0]: "7"}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["7", attention.KERNELS_KEPT]
+@pytest.mark.parametrize("masked", ["no mask", "bool", "numbers"])
+@pytest.mark.parametrize("room", [9, 12, 40])
+def test_one_token_looks_at_the_columns_it_is_given_and_not_at_the_rest_of_their_buffer(masked: str, room: int) -> None:
+    query, key, value = states(3, 2, 9, dtype=torch.bfloat16)
+    query = query[:, :, :1]
+    bools = torch.arange(9) >= torch.tensor([0, 4, 8])[:, None, None, None]
+    mask = {
+        "no mask": None,
+        "bool": bools,
+        "numbers": torch.zeros(bools.shape).masked_fill_(~bools, torch.finfo(torch.bfloat16).min).bfloat16(),
+    }[masked]
+    buffers = [torch.full((4, 2, room, 8), 7.0, dtype=torch.bfloat16) for _ in range(2)]
+    views = []
+    for buffer, given in zip(buffers, (key, value), strict=True):
+        buffer[:3, :, :9] = given
+        views.append(buffer[:3, :, :9])
+    found, _ = attend(Layer(), query, *views, mask, scaling=0.5)
+    expected = scaled_dot_product_attention(
+        query.float(), key.float(), value.float(), attn_mask=None if mask is None else bools, scale=0.5
+    )
+    assert_close(found.float(), expected.transpose(1, 2), atol=BF16, rtol=BF16)
