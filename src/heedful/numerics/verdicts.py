@@ -1,4 +1,4 @@
-"""What a judge's verdicts say about the judge: does it keep its side when the answers are swapped, does it like a position or length.
+"""What a judge's verdicts say about the judge: does it keep its side when the answers are swapped, does it like a place or length.
 
 Every share counts an even verdict (p = 0.5) as one half; the interval is Wilson's with the number of rows reduced by how alike
 those of one task are (`numerics.shares`).
@@ -86,8 +86,8 @@ def longer_share(compared: Iterable[Comparison], lengths: Mapping[str, int]) -> 
 def win_share(principle: str, compared: Sequence[Comparison]) -> Estimate | None:
     """Return how often a principle's winner is the one that the other comparisons of the same task favour.
 
-    An answer's support is its mean P(better) over all other comparisons of its task that it is in. Comparisons are left out where an
-    answer is in no other one, or both have equal support.
+    An answer's support is its mean P(better) over all other comparisons of its task that it is in. Comparisons are left out where
+    an answer is in no other one, or both have equal support.
     """
     of_task: dict[str, list[Comparison]] = defaultdict(list)
     for row in compared:

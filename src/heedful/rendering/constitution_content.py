@@ -28,9 +28,9 @@ class PrincipleFigures:
 class ReferenceFigures:
     """AI labels beside others on the same pairs. `by` is "people" or "gold".
 
-    `accuracy` is how often the label's side is the reference's (of people, the majority's), `one_person` how often one person's vote
-    is for the label's side, `two_people` how often two people's votes on one pair agree. `longer` is how often the reference's side
-    is the longer text, `longer_by_judge` how often the label's is, on the same pairs.
+    `accuracy` is how often the label's side is the reference's (of people, the majority's), `one_person` how often one person's
+    vote is for the label's side, `two_people` how often two people's votes on one pair agree. `longer` is how often the reference's
+    side is the longer text, `longer_by_judge` how often the label's is, on the same pairs.
     """
 
     by: str
@@ -48,7 +48,7 @@ class ReferenceFigures:
 class JudgeFigures:
     """A judge's labels. `readings` are P(A) of each question, `averaged` P(one side) of each pair over both orders.
 
-    `clamped` is the share of readings outside `clamp`, None where nothing is clamped. `cost` holds a server's requests, tokens, cost.
+    `clamped` is the share of readings outside `clamp`, None where nothing is clamped. `cost` holds what a server counted.
     """
 
     judge: str

@@ -1,8 +1,8 @@
 """report: one self-contained HTML file for people and `summary.json` for programs, from what the other stages measured.
 
-`ai_feedback` adds a section on the constitution: each principle, the judge's habits, its labels beside gold's and beside people's on
-the same pairs, which `consensus` or `people` brings. `prompts`, whose `meta.kind` tells requests for harm from ordinary ones, adds
-the matrix of refusals.
+`ai_feedback` adds a section on the constitution: each principle, the judge's habits, its labels beside gold's and beside people's
+on the same pairs, which `consensus` or `people` brings. `prompts`, whose `meta.kind` tells requests for harm from ordinary ones,
+adds the matrix of refusals.
 """
 
 from __future__ import annotations

@@ -101,13 +101,13 @@ def test_hostile_text_is_shown_as_text():
 
 def test_sections_without_data_are_left_out(html):
     every = set(re.findall(r'<section id="([\w-]+)"', html))
-    assert every == {"outcomes", "examples", "run", "reward-kl", "reward", "labels", "lineage"}
+    assert every == {"outcomes", "examples", "run", "reward-kl", "reward", "labels", "constitution", "lineage"}
     bare = render_report(ReportContent(title="Bare", outcomes=(), criterion=""))
     assert "<section" not in bare
     assert "Nothing was evaluated" in bare
 
 
-@pytest.mark.parametrize("part", ["run", "reward", "labels"])
+@pytest.mark.parametrize("part", ["run", "reward", "labels", "constitution"])
 def test_one_part_can_be_missing(part):
     html = render_report(dataclasses.replace(made_up_report(), **{part: None}))
     assert f'<section id="{part}"' not in html
