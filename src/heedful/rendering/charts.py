@@ -27,7 +27,8 @@ WIDE = 690.0
 _NUM_BINS = 25
 _UNIT_INTERVAL = ("probability", "share", "0 to 1")
 """Units whose axis goes from 0 to 1."""
-_REWARD_HEIGHT = 220.0
+REWARD_HEIGHT = 220.0
+"""Height in points of charts that stand side by side."""
 _LONGEST_NAME = 18
 
 
@@ -81,14 +82,15 @@ def _paint_distribution(figure: Figure, outcome: OutcomeFigures) -> None:
         axes.stairs(shares[name], edges, color=colour, linewidth=1.1)
         axes.set_ylim(0, top)
         axes.set_xlim(edges[0], edges[-1])
-        _percent_ticks(axes, top)
+        percent_ticks(axes)
         _mark_mean(axes, f"{name}: mean {number(mean.value, places)}", mean, colour, top)
         if name == "before":
             axes.tick_params(labelbottom=False)
     axes.set_xlabel(sentence(label(outcome.name)))
 
 
-def _percent_ticks(axes: Axes, top: float) -> None:
+def percent_ticks(axes: Axes) -> None:
+    """Write shares on the vertical axis in percent."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.yaxis.set_major_locator(MaxNLocator(2))
@@ -131,7 +133,7 @@ def reward_accuracy(reward: RewardFigures) -> Chart | None:
         return None
     title = findings.reward_title(reward)
     picture = svg.draw(
-        "reward-accuracy", title, (NARROW, _REWARD_HEIGHT), lambda figure: _paint_shares(figure, rows, chance=True)
+        "reward-accuracy", title, (NARROW, REWARD_HEIGHT), lambda figure: _paint_shares(figure, rows, chance=True)
     )
     note = (
         "Share of held-out pairs, ties left out. Grey: rules without a model; the longer one wins (or the shorter, as in "
@@ -169,7 +171,7 @@ def calibration(reward: RewardFigures) -> Chart | None:
         return None
     title = findings.calibration_title(reward)
     picture = svg.draw(
-        "reward-calibration", title, (NARROW, _REWARD_HEIGHT), lambda figure: _paint_calibration(figure, bins)
+        "reward-calibration", title, (NARROW, REWARD_HEIGHT), lambda figure: paint_calibration(figure, bins)
     )
     note = (
         "How often it is right (up) against how sure it says it is (across). On the line it is exactly as right as it says. "
@@ -178,7 +180,8 @@ def calibration(reward: RewardFigures) -> Chart | None:
     return Chart(title, picture, note)
 
 
-def _paint_calibration(figure: Figure, bins: Sequence[CalibrationBin]) -> None:
+def paint_calibration(figure: Figure, bins: Sequence[CalibrationBin]) -> None:
+    """Draw stated confidence against the share that was right, one dot with its whiskers per bin."""
     axes = svg.place(figure, 46, 38, 14, 10)
     axes.set_xlim(0.48, 1.02)
     axes.set_ylim(0, 1.04)

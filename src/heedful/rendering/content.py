@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from heedful.rendering.constitution_content import ConstitutionFigures
 
 Wanted = Literal["lower", "higher", "neither"]
 """Which direction of an outcome is an improvement."""
@@ -276,6 +279,7 @@ class ReportContent:
     labels: LabelFigures | None = None
     attack: AttackFigures | None = None
     lineage: tuple[Ancestor, ...] = ()
+    constitution: ConstitutionFigures | None = None
 
     @property
     def lead(self) -> OutcomeFigures | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heedful.rendering import attacks, charts, curves, findings, reward_words, tables
+from heedful.rendering.constitution import constitution_parts
 from heedful.rendering.content import ReportContent, StageCost
 from heedful.rendering.pages import page
 from heedful.rendering.part_curves import part_curves
@@ -47,6 +48,8 @@ def render_report(content: ReportContent) -> str:
         attack_table=attacks.attack_table(content.attack) if content.attack else None,
         labelers_chart=charts.labelers(labels) if labels else None,
         labelers=tables.labelers(labels) if labels and labels.labelers else None,
+        constitution=constitution_parts(content.constitution) if content.constitution else None,
+        chains=shown.chains if content.constitution and (shown := content.constitution.revisions) else (),
         lineage=tables.lineage(content.lineage) if content.lineage else None,
     )
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from heedful.errors import ConfigError
 from heedful.rendering import findings
+from heedful.rendering.constitution_summary import constitution_summary
 from heedful.rendering.content import AttackFigures, Estimate, LabelFigures, ReportContent, RewardFigures
 
 _OURS = frozenset(
     {
         "name", "title", "generated", "verdict", "seconds", "peak_memory_bytes",
-        "win_rate", "kl", "reward_model", "labelers", "attack",
+        "win_rate", "kl", "reward_model", "labelers", "attack", "constitution",
     }
 )  # fmt: skip
 
@@ -45,6 +46,7 @@ def summarise(name: str, content: ReportContent, evaluated: Mapping[str, Any]) -
         "reward_model": _reward_model(content.reward) if content.reward else None,
         "labelers": _labelers(content.labels) if content.labels else None,
         "attack": _attack(content.attack) if content.attack else None,
+        "constitution": constitution_summary(content.constitution) if content.constitution else None,
     }
     return {key: value for key, value in figures.items() if value is not None}
 

@@ -1,4 +1,9 @@
-"""report: one self-contained HTML file for people and `summary.json` for programs, from what the other stages measured."""
+"""report: one self-contained HTML file for people and `summary.json` for programs, from what the other stages measured.
+
+`ai_feedback` adds a section on the constitution: each principle, the judge's habits, its labels beside gold's and beside people's
+on the same pairs, which `consensus` or `people` brings. `prompts`, whose `meta.kind` tells requests for harm from ordinary ones,
+adds the matrix of refusals.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.jsonl import iter_rows
 from heedful.records.seeds import derive_seed
 from heedful.records.types import LabeledText, Outcome, Preference, RatedText
+from heedful.stages.constitution_report import constitution_figures
 from heedful.stages.scoring import weights_of
 from heedful.stages.spec import InputSpec, StageConfig
 
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 3
+VERSION = 4
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),
@@ -37,6 +43,9 @@ INPUTS = {
     "consensus": InputSpec(stages=("consensus",), required=False),
     "collect": InputSpec(stages=("collect",), required=False),
     "attack": InputSpec(stages=("red_team",), required=False),
+    "ai_feedback": InputSpec(stages=("ai_feedback",), required=False),
+    "people": InputSpec(stages=("data",), required=False),
+    "prompts": InputSpec(stages=("data",), required=False),
 }
 
 
@@ -104,6 +113,9 @@ def _content(config: Config, inputs: Mapping[str, Artifact], evaluated: Mapping[
         labels=labels,
         attack=attacks.attack_figures(_json_of(inputs, "attack", "summary.json")),
         lineage=tuple(_ancestor(role, artifact) for role, artifact in inputs.items()),
+        constitution=constitution_figures(
+            inputs, rows, _world(inputs), seed=derive_seed(seed, "report", "constitution")
+        ),
     )
 
 

@@ -29,6 +29,7 @@ from heedful.rendering.content import (
     Wanted,
     WrongText,
 )
+from heedful.testing.constitution_reports import made_up_constitution
 
 _NUM_PROMPTS = 200
 _NUM_COMPLETIONS = 800
@@ -53,6 +54,7 @@ def made_up_report(seed: int = 7) -> ReportContent:
         attack=_attack(),
         labels=_labels(),
         lineage=_lineage(),
+        constitution=made_up_constitution(np.random.default_rng(seed + 1)),
     )
 
 

@@ -5,7 +5,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from heedful.rendering.constitution_content import (
+    ConstitutionFigures,
+    PrincipleFigures,
+    RevisionChain,
+    RevisionFigures,
+    RevisionStep,
+)
 from heedful.rendering.content import (
+    Estimate,
     Example,
     ExampleGroup,
     LabelerFigures,
@@ -74,6 +82,29 @@ def test_headings_go_down_one_level_at_a_time(html):
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
+def hostile_constitution(given):
+    step = RevisionStep(1, HOSTILE, HOSTILE, HOSTILE, skipped=HOSTILE)
+    principle = PrincipleFigures(HOSTILE, HOSTILE, 1)
+    return ConstitutionFigures(
+        judge=dataclasses.replace(
+            given.judge,
+            judge=HOSTILE,
+            criterion=HOSTILE,
+            constitution=HOSTILE,
+            skips={HOSTILE: 1},
+            principles=(principle,),
+        ),
+        revisions=RevisionFigures(
+            tuple(
+                dataclasses.replace(each, scores={HOSTILE: Estimate(0.5)}, skips={HOSTILE: 1})
+                for each in given.revisions.rounds
+            ),
+            (RevisionChain(HOSTILE, HOSTILE, 0.5, (step,)),),
+        ),
+        refusals=tuple(dataclasses.replace(each, model=HOSTILE, kind=HOSTILE) for each in given.refusals),
+    )
+
+
 def hostile_report():
     text = SampleText(HOSTILE, {HOSTILE: 1.0}, sensitive=True)
     made_up = made_up_report()
@@ -86,6 +117,7 @@ def hostile_report():
         reward=RewardFigures(HOSTILE, worst=(Mistake(HOSTILE, HOSTILE, HOSTILE),)),
         labels=LabelFigures((LabelerFigures(HOSTILE, flagged=True, reason=HOSTILE, planted=HOSTILE),), (HOSTILE,)),
         lineage=tuple(dataclasses.replace(each, role=HOSTILE, settings=HOSTILE) for each in made_up.lineage),
+        constitution=hostile_constitution(made_up.constitution),
     )
 
 
@@ -101,13 +133,14 @@ def test_hostile_text_is_shown_as_text():
 
 def test_sections_without_data_are_left_out(html):
     every = set(re.findall(r'<section id="([\w-]+)"', html))
-    assert every == {"outcomes", "examples", "run", "reward-kl", "reward", "attack", "labels", "lineage"}
+    sections = "outcomes", "examples", "run", "reward-kl", "reward", "attack", "labels", "constitution", "lineage"
+    assert every == set(sections)
     bare = render_report(ReportContent(title="Bare", outcomes=(), criterion=""))
     assert "<section" not in bare
     assert "Nothing was evaluated" in bare
 
 
-@pytest.mark.parametrize("part", ["run", "reward", "attack", "labels"])
+@pytest.mark.parametrize("part", ["run", "reward", "attack", "labels", "constitution"])
 def test_one_part_can_be_missing(part):
     html = render_report(dataclasses.replace(made_up_report(), **{part: None}))
     assert f'<section id="{part}"' not in html

@@ -1,0 +1,69 @@
+"""A constitution's figures as summary.json has them: shares and means as {value, low, high}, what is unknown left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
+from heedful.rendering.content import Estimate
+
+_BESIDE = ("accuracy", "one_person", "two_people", "longer", "longer_by_judge")
+
+
+def constitution_summary(figures: ConstitutionFigures) -> dict[str, Any]:
+    """Return `judge`, `rounds` (of revision) and `refusals`, those that are known."""
+    found: dict[str, Any] = {}
+    if figures.judge:
+        found["judge"] = _judge(figures.judge)
+    if figures.revisions:
+        found["rounds"] = _rounds(figures.revisions)
+    if figures.refusals:
+        found["refusals"] = [
+            {"kind": row.kind, "model": row.model, "n": row.n, **_known(row.shares)} for row in figures.refusals
+        ]
+    return found
+
+
+def _judge(judge: JudgeFigures) -> dict[str, Any]:
+    return {
+        "questions": judge.questions,
+        "labels": judge.labels,
+        "skips": dict(judge.skips),
+        **_known({"flips": judge.flips, "first": judge.first, "longer": judge.longer}),
+        **({} if judge.clamped is None else {"clamped": judge.clamped}),
+        **judge.cost,
+        "principles": {
+            each.name: {"fired": each.fired, **_known({"wins": each.wins, "flips": each.flips, "right": each.right})}
+            for each in judge.principles
+        },
+        "references": {
+            each.by: {
+                "n": each.n,
+                "calibration_error": each.calibration_error,
+                **_known({name: getattr(each, name) for name in _BESIDE}),
+            }
+            for each in judge.references
+        },
+    }
+
+
+def _rounds(revisions: RevisionFigures) -> list[dict[str, Any]]:
+    return [
+        {
+            "round": each.number,
+            "n": each.n,
+            **_known({"harm": each.harm, "change": each.change}),
+            "scores": _known(each.scores),
+            "skips": dict(each.skips),
+        }
+        for each in revisions.rounds
+    ]
+
+
+def _known(estimates: Mapping[str, Estimate | None]) -> dict[str, Any]:
+    return {name: _numbers(each) for name, each in estimates.items() if each is not None}
+
+
+def _numbers(each: Estimate) -> dict[str, float | None]:
+    return {"value": each.value, "low": each.low, "high": each.high}

@@ -1,0 +1,118 @@
+"""What `report` reads of a constitution's run: the judge's verdicts and labels, others' labels, revisions, kinds of prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from heedful.errors import DataError
+from heedful.records.artifacts import Artifact
+from heedful.records.constitution import Constitution
+from heedful.records.jsonl import iter_rows
+from heedful.records.seeds import derive_seed
+from heedful.records.types import Outcome, Preference, Prompt, PromptRecord, Verdict
+
+if TYPE_CHECKING:
+    from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
+    from heedful.rendering.judged import Key, Side
+
+_GOLD = {"harmlessness": ("harmfulness", -1.0)}
+"""A criterion whose gold outcome has another name, and the sign that makes more of it better."""
+_KIND = "kind"
+"""The key of a prompt's meta that says whether it asks for harm."""
+
+
+def constitution_figures(
+    inputs: Mapping[str, Artifact], outcomes: Sequence[Outcome], world: str | None, *, seed: int
+) -> ConstitutionFigures | None:
+    """Return all that is known of a constitution; None where no input tells of one.
+
+    Args:
+        inputs: of `report`.
+        outcomes: rows of the evaluation.
+        world: the generated world that the prompts came from.
+        seed: of intervals and of the chains that are shown.
+    """
+    from heedful.rendering.constitution_content import ConstitutionFigures
+    from heedful.rendering.refused import refusal_rows
+
+    found = ConstitutionFigures(
+        judge=_judge(inputs, world),
+        revisions=_revisions(inputs, derive_seed(seed, "revisions")),
+        refusals=refusal_rows(outcomes, _kinds(inputs)),
+    )
+    return found if found != ConstitutionFigures() else None
+
+
+def _judge(inputs: Mapping[str, Artifact], world: str | None) -> JudgeFigures | None:
+    if "ai_feedback" not in inputs:
+        return None
+    from heedful.rendering.judged import judge_figures, people_sides
+
+    made = inputs["ai_feedback"]
+    labels = list(_preferences(made))
+    rules = _constitution(made)
+    people = [pair for role in ("consensus", "people") if role in inputs for pair in _preferences(inputs[role])]
+    settings = made.manifest["config"]
+    drawn = rules.usable("comparison", settings.get("principles", ()))
+    return judge_figures(
+        made.records("verdicts", Verdict),
+        labels,
+        settings=settings,
+        metrics=made.metrics,
+        principles={each.name: each.comparison for each in drawn},
+        constitution=rules.name,
+        references={"people": people_sides(people), "gold": _gold(labels, str(settings.get("criterion")), world)},
+    )
+
+
+def _constitution(made: Artifact) -> Constitution:
+    path = made.file("constitution.json")
+    try:
+        return Constitution.model_validate({k: v for k, v in json.loads(path.read_bytes()).items() if k != "digest"})
+    except ValueError as wrong:
+        raise DataError("a constitution was expected", path=path, fix="run the stage that wrote it again") from wrong
+
+
+def _preferences(artifact: Artifact) -> Iterator[Preference]:
+    """Yield the preferences of all files of an artifact."""
+    for name in sorted(artifact.manifest["files"]):
+        if name.endswith("preferences.jsonl"):
+            yield from artifact.records(name.removesuffix(".jsonl"), Preference)
+
+
+def _gold(labels: Sequence[Preference], criterion: str, world: str | None) -> dict[Key, Side]:
+    """Return gold's side of each pair; empty where the prompts come from no world, or its gold knows no such criterion."""
+    from heedful.rendering.judged import gold_sides
+
+    if world is None or not labels:
+        return {}
+    from heedful.worlds import get_world
+
+    gold = get_world(world)
+    outcome, sign = _GOLD.get(criterion, (criterion, 1.0))
+    if outcome not in gold.outcomes([labels[0].prompt], [labels[0].chosen]):
+        return {}
+
+    def worth(prompt: Prompt, completion: str) -> float:
+        return sign * gold.outcomes([prompt], [completion])[outcome][0]
+
+    return gold_sides(labels, worth)
+
+
+def _revisions(inputs: Mapping[str, Artifact], seed: int) -> RevisionFigures | None:
+    if "revisions" not in inputs:
+        return None
+    from heedful.rendering.revised import revision_figures
+
+    return revision_figures([row for _, row in iter_rows(inputs["revisions"].file("revisions.jsonl"))], seed=seed)
+
+
+def _kinds(inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Return the kind of each prompt that the input `prompts` tells it of."""
+    if "prompts" not in inputs:
+        return {}
+    files = sorted(name for name in inputs["prompts"].manifest["files"] if name.endswith("prompts.jsonl"))
+    rows = [row for name in files for row in inputs["prompts"].records(name.removesuffix(".jsonl"), PromptRecord)]
+    return {row.id: kind for row in rows if isinstance(kind := row.meta.get(_KIND), str)}
