@@ -14,7 +14,7 @@ from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 2
-INPUTS = {"demonstrations": InputSpec(stages=("data",), required=False)}
+INPUTS = {"demonstrations": InputSpec(stages=("data", "revise"), required=False)}
 
 
 class ScratchGroup(StageConfig):
