@@ -196,7 +196,7 @@ def _no_better(row: Revision, gates: GateGroup) -> bool:
 
 
 def harm_by_round(rows: Sequence[Revision], rounds: int) -> list[float]:
-    """Return the mean harm of the answers after 0, 1, 2 ... rounds, before gates: a round without a text leaves its answer as it is."""
+    """Return the mean harm after 0, 1, 2 ... rounds, before gates; a round without a text leaves its answer as it is."""
     found = [fmean(row.harm_before for row in rows if row.round == 1 and row.harm_before is not None)]
     for number in range(1, rounds + 1):
         harms = [row.harm_before if row.harm is None else row.harm for row in rows if row.round == number]

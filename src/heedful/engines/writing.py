@@ -1,7 +1,7 @@
 """A writer goes on with texts: a language model on this machine, or one behind an OpenAI-compatible server.
 
-`Writer.write` takes texts and gives, for each, what follows up to the first turn marker, without blanks at its ends, or why there is
-nothing. A server's answers are in its book before they are used; a model on this machine remembers nothing (`remembers`).
+`Writer.write` takes texts and gives, for each, what follows up to the first turn marker, without blanks at its ends, or why there
+is nothing. A server's answers are in its book before they are used; a model on this machine remembers nothing (`remembers`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """revise: a model criticises its answers by written principles and revises them, round by round; what comes of it teaches `sft`.
 
-Each answer goes through 1 to 4 rounds. In each a principle is drawn at random; the writer reads worked examples, the conversation and
-the answer, writes a critique, then a revision, which the next round starts from. All rounds stand in `revisions.jsonl`.
+Each answer goes through 1 to 4 rounds. In each a principle is drawn at random; the writer reads worked examples, the conversation
+and the answer, writes a critique, then a revision, which the next round starts from. All rounds stand in `revisions.jsonl`.
 
 A revision is learned from unless a gate stops it, and its row then says which: `unchanged` (the answer, but for blanks),
 `role_confusion` (a critique or another turn where a revision is due), `prefix` (nothing but an announcement such as "Here is a
