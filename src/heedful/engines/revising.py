@@ -160,9 +160,7 @@ def check_skips(rows: Sequence[Revision], total: int, gates: GateGroup, *, lates
 def _with_harm(answers: Sequence[Completion], rows: Sequence[Revision], scorer: Scorer) -> list[Revision]:
     """Return all rounds with the harm of the answer and of the revision, before any gate of harm."""
     meta = {answer.id: answer.meta for answer in answers}
-    texts = list(
-        dict.fromkeys((r.completion_id, text) for r in rows for text in (r.answer, r.revision) if text is not None)
-    )
+    texts = list(dict.fromkeys((r.completion_id, text) for r in rows for text in (r.answer, r.revision) if text))
     first = {row.completion_id: row for row in rows}
     judged = judge(
         scorer,
@@ -176,7 +174,7 @@ def _with_harm(answers: Sequence[Completion], rows: Sequence[Revision], scorer: 
         row.model_copy(
             update={
                 "harm_before": harm[row.completion_id, row.answer],
-                "harm": None if row.revision is None else harm[row.completion_id, row.revision],
+                "harm": harm[row.completion_id, row.revision] if row.revision else None,
             }
         )
         for row in rows

@@ -183,7 +183,7 @@ class ServerWriter:
             body["messages"] = [{"role": "user", "content": text + GO_ON}]
         else:
             body |= {"prompt": text, "stop": list(STOPS)}
-        found = self._client.ask(PATHS[api], body, _kept)
+        found = self._client.ask(PATHS[api], body, kept_text)
         return found if isinstance(found, Skipped) else _whole(found["text"], ended=found["finish"] != "length")
 
 
@@ -194,7 +194,7 @@ def _whole(text: str, *, ended: bool) -> str | Skipped:
     return cut(text)
 
 
-def _kept(answer: Any) -> dict[str, Any] | Skipped:
+def kept_text(answer: Any) -> dict[str, Any] | Skipped:
     """Return what is kept of a server's answer.
 
     Raises:

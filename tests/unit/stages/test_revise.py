@@ -198,20 +198,20 @@ def test_texts_end_at_the_first_marker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("revision", "gate"),
+    ("revision", "gate", "without"),
     [
-        (" {{}}".replace("{{}}", "aab0"), "unchanged"),
-        (" It is rude.", "role_confusion"),
-        (" The assistant's last response is rude.", "role_confusion"),
-        (" Well.\nHuman: and", "role_confusion"),
-        (" Here is a revised response:", "prefix"),
-        (" ...", "empty"),
-        ("\n\nHuman: more?", "empty"),
-        (" " + "so it goes on " * 9, "collapsed"),
-        (" aaaa", "not_less_harmful"),
+        (" aab0", "unchanged", "not_less_harmful"),
+        (" It is rude.", "role_confusion", None),
+        (" The assistant's response is rude.", "role_confusion", "not_less_harmful"),
+        (" Well.\nHuman: so", "role_confusion", None),
+        (" Here is a revised response:", "prefix", None),
+        (" ...", "empty", "empty"),
+        ("\n\nHuman: more?", "empty", "empty"),
+        (" " + "so it goes on " * 9, "collapsed", None),
+        (" aaaa", "not_less_harmful", None),
     ],
 )
-def test_each_gate_stops_is_counted_and_listed(tmp_path: Path, revision: str, gate: str) -> None:
+def test_each_gate_stops_is_counted_and_listed(tmp_path: Path, revision: str, gate: str, without: str | None) -> None:
     def stubborn(number: int, body: dict[str, Any]) -> Any:
         spoiled = "House 0?" in body["prompt"] and body["prompt"].endswith("Revision:")
         return as_json({"choices": [{"text": revision, "finish_reason": "stop"}]}) if spoiled else None
@@ -225,8 +225,7 @@ def test_each_gate_stops_is_counted_and_listed(tmp_path: Path, revision: str, ga
         # let through where the gate is off; an empty one never is
         rest = [name for name in revise.GATES if name != gate]
         other = revised(tmp_path, rounds=1, writer=served(url), reward=SCORED, gates={"apply": rest})
-    expected = {"empty": "empty", "prefix": None}.get(gate)
-    assert [row.skipped for row in rows_of(other) if row.completion_id == "p0/0"] == [expected]
+    assert [row.skipped for row in rows_of(other) if row.completion_id == "p0/0"] == [without]
 
 
 def test_an_announcement_is_taken_off_and_told(tmp_path: Path) -> None:
