@@ -83,7 +83,8 @@ def revise(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Arti
         **figures,
     }
     harm = [] if scorer is None else harm_by_round(rows, config.rounds)
-    out.write_json("summary.json", {**told, "harm_by_round": harm})
+    by_round: list[JsonValue] = [*harm]
+    out.write_json("summary.json", {**told, "harm_by_round": by_round})
     if harm:
         told |= {"harm_before": harm[0], "harm_after": harm[-1]}
     say(f"revise: {len(lessons)} of {len(rows)} revisions are learned from; skipped: {_kinds_text(rows) or 'none'}")
@@ -160,7 +161,8 @@ def check_skips(rows: Sequence[Revision], total: int, gates: GateGroup, *, lates
 def _with_harm(answers: Sequence[Completion], rows: Sequence[Revision], scorer: Scorer) -> list[Revision]:
     """Return all rounds with the harm of the answer and of the revision, before any gate of harm."""
     meta = {answer.id: answer.meta for answer in answers}
-    texts = list(dict.fromkeys((r.completion_id, text) for r in rows for text in (r.answer, r.revision) if text))
+    said = ((row.completion_id, text) for row in rows for text in (row.answer, row.revision or row.answer))
+    texts = list(dict.fromkeys(said))
     first = {row.completion_id: row for row in rows}
     judged = judge(
         scorer,
