@@ -60,13 +60,19 @@ def attempts(store: Path, count: int = 6, text: str = "aab{}") -> Artifact:
     return artifact_of(store, "sample", completions=rows)
 
 
+def made(store: Path) -> Artifact | None:
+    """The attempts that an earlier call has made."""
+    found = [Artifact.open(path.parent) for path in store.glob("*/manifest.json")]
+    return next((artifact for artifact in found if artifact.stage == "sample"), None)
+
+
 def revised(
     base: Path, source: Artifact | None = None, *, roles: dict[str, Any] | None = None, **settings: Any
 ) -> Artifact:
     (base / "brief.toml").write_text(BRIEF)
     (base / "rewards.py").write_text(REWARDS)
     store = base / "store"
-    inputs = {"attempts": source or attempts(store), **(roles or {})}
+    inputs = {"attempts": source or made(store) or attempts(store), **(roles or {})}
     config = parse_settings(load_verb("revise"), {"constitution": "brief.toml", **settings}, "revise")
     return run_stage(revise, config, inputs, store, seed=3, base=base)
 
@@ -266,7 +272,7 @@ def test_what_a_server_does_not_write_is_listed_and_bounded(tmp_path: Path) -> N
         serving(Author(revision=" aab0")) as url,
         pytest.raises(HealthError, match=r"changed nothing, .*max_unchanged = 0 "),
     ):
-        revised(tmp_path, attempts(tmp_path / "store", 1), rounds=1, writer=served(url), gates={"max_unchanged": 0.0})
+        revised(tmp_path, rounds=1, writer=served(url), gates={"max_unchanged": 0.0})
 
 
 def test_helpful_demonstrations_are_mixed_in_and_sft_takes_them(tmp_path: Path) -> None:
