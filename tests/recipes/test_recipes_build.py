@@ -49,6 +49,7 @@ def test_the_quickstart_goes_the_whole_way_without_a_network() -> None:
         "ai_feedback",
         "compare",
         "red_team",
+        "revise",
     }  # people judge here
     assert settings_of(recipe.path, "world")["world"] == "household"
     assert settings_of(recipe.path, "report")["generated"] is True

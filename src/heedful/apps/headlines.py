@@ -12,6 +12,7 @@ KEY_METRICS = {
     "sft": ("heldout_loss_after", "heldout_p_eos_after"),
     "sample": ("completions", "finished_share"),
     "red_team": ("completions", "harm", "harmful", "skipped_share"),
+    "revise": ("learned", "skipped_share", "harm_before", "harm_after"),
     "collect": ("rankings", "labels_train", "labels_tune", "labelers"),
     "consensus": ("pairs_train", "pairs_tune", "agreement_s2", "flagged"),
     "ai_feedback": ("labels", "skipped_share", "flip_share"),

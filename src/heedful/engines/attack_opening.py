@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from heedful.engines.answer_book import AnswerBook
-from heedful.engines.judge_client import Client, Server
+from heedful.engines.judge_client import Client
 from heedful.engines.server_target import Requests, ServerTarget
 from heedful.engines.targets import LocalTarget, Target
+from heedful.engines.writing import open_client
 from heedful.models.folders import resolve_source, source_digest
 from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_json
-from heedful.records.paths import resolve
 from heedful.records.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from heedful.stages.red_team import Config, EndpointGroup, WriterGroup
+    from heedful.stages.red_team import Config
+    from heedful.stages.writers import EndpointGroup, WriterGroup
 
-
-BOOK = "answers.jsonl"
 Inputs = Mapping[str, Artifact]
 
 
@@ -59,24 +57,11 @@ def _open(group: WriterGroup, asking: _Asking, inputs: Inputs, out: Workspace) -
     if group.server is None:
         yield _local(group, asking, inputs, out)
         return
-    client = _client(group.server, asking, out)
+    client = open_client(group.server, f"{asking.place}.server", out)
     try:
         yield _served(group, group.server, asking, client)
     finally:
         client.close()
-
-
-def _client(settings: EndpointGroup, asking: _Asking, out: Workspace) -> Client:
-    server = Server(
-        url=settings.url,
-        key=settings.key,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        backoff=settings.backoff,
-        requests_per_minute=settings.requests_per_minute,
-    )
-    folder = resolve(settings.cache, out.base) if settings.cache else out.folder("parts")
-    return Client(server, AnswerBook(folder / BOOK), snapshot=settings.snapshot, setting=f"{asking.place}.server")
 
 
 def _served(group: WriterGroup, settings: EndpointGroup, asking: _Asking, client: Client) -> ServerTarget:

@@ -13,13 +13,13 @@ from heedful.engines.judge_client import Client
 from heedful.engines.judge_text import disarmed
 from heedful.engines.judging import Skipped
 from heedful.engines.progress import track
+from heedful.engines.writing import PATHS, kept_text
 from heedful.records.artifacts import Workspace
 from heedful.records.formats import ASSISTANT, HUMAN
 from heedful.records.layouts import conversation, marked_pieces
 from heedful.records.seeds import derive_seed
 from heedful.records.types import Completion, Prompt, PromptRecord, Unanswered
 
-PATHS = {"completions": "completions", "chat": "chat/completions"}
 GO_ON = "\n\nGo on with this list. Write nothing else."
 """What a chat model is told about a list; a base model goes on by itself."""
 _ROLES = {HUMAN: "user", ASSISTANT: "assistant"}
@@ -127,7 +127,7 @@ class ServerTarget:
 
     def _one(self, prompt: PromptRecord, k: int) -> Completion | Unanswered:
         body = self._requests.body(prompt.prompt, derive_seed(self._seed, "answer", prompt.id, k))
-        found = self._client.ask(PATHS[self._requests.api], body, _kept)
+        found = self._client.ask(PATHS[self._requests.api], body, kept_text)
         shared: dict[str, Any] = {"id": f"{prompt.id}/{k}", "prompt_id": prompt.id, "prompt": prompt.prompt, "index": k}
         if isinstance(found, Skipped):
             return Unanswered(**shared, skipped=f"{found.kind}: {found.detail}", by=self._requests.model)
@@ -141,19 +141,3 @@ class ServerTarget:
             source=self._source,
             meta=prompt.meta,
         )
-
-
-def _kept(answer: Any) -> dict[str, Any] | Skipped:
-    """Return what is kept of a server's answer: text, why it ended, what it took.
-
-    Raises:
-        ValueError, KeyError, TypeError, IndexError: it has another shape.
-    """
-    choice = answer["choices"][0]
-    if choice.get("finish_reason") == "content_filter":
-        return Skipped("refused", "the server's filter stopped the answer")
-    text = choice["text"] if "text" in choice else choice["message"]["content"]
-    if not isinstance(text, str):
-        raise ValueError("the answer is no text")
-    usage = answer.get("usage")
-    return {"text": text, "finish": choice.get("finish_reason"), "usage": usage if isinstance(usage, dict) else None}

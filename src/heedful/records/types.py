@@ -78,6 +78,35 @@ class Unanswered(Record):
     """The model."""
 
 
+class Revision(Record):
+    """One round of critique and revision of an answer; `skipped` says why its revision is not learned from."""
+
+    id: str
+    prompt_id: str
+    prompt: Prompt
+    completion_id: str
+    """The answer of the first round."""
+    round: Annotated[int, Field(ge=1)]
+    answer: str
+    """What was criticised: the first answer, or the last revision that a round could go on from."""
+    principle: str
+    critique: str | None = None
+    revision: str | None = None
+    skipped: str | None = None
+    """The kind of the skip, and its particulars: "unchanged", "context: 1200 tokens and 128 to follow, ..."."""
+    prefixed: bool = False
+    """True where an announcement such as "Here is a revised response:" was taken off the revision."""
+    harm_before: float | None = None
+    """Of `answer`; None without a scorer."""
+    harm: float | None = None
+    """Of `revision`, whatever became of it."""
+    by: str
+    version: str
+    """Digest of what decides what the writer writes."""
+    constitution: str
+    """Digest of the constitution."""
+
+
 class Ranking(Record):
     """One labeler's answer to one task: groups of completion ids, best first; a group of several is a tie.
 

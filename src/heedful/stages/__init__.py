@@ -7,6 +7,7 @@ STAGES = {
     "sft": "heedful.stages.sft",
     "sample": "heedful.stages.sample",
     "red_team": "heedful.stages.red_team",
+    "revise": "heedful.stages.revise",
     "collect": "heedful.stages.collect",
     "consensus": "heedful.stages.consensus",
     "ai_feedback": "heedful.stages.ai_feedback",

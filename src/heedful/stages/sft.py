@@ -15,7 +15,7 @@ from heedful.stages.spec import InputSpec, StageConfig
 
 VERSION = 2
 INPUTS = {
-    "demonstrations": InputSpec(stages=("data",), required=False),
+    "demonstrations": InputSpec(stages=("data", "revise"), required=False),
     "start": InputSpec(stages=("sft", "align"), required=False),
 }
 
