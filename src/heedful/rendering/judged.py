@@ -171,7 +171,7 @@ def key_of(pair: Preference) -> Key:
 
 
 def people_sides(pairs: Iterable[Preference]) -> dict[Key, Side]:
-    """Return the majority's side of each pair that people voted on; pairs without a majority are left out."""
+    """Return the majority's side of each pair that people voted on; pairs without a majority, and of equal texts, are left out."""
     votes: dict[Key, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for pair in pairs:
         counted = votes[key_of(pair)]
@@ -179,8 +179,8 @@ def people_sides(pairs: Iterable[Preference]) -> dict[Key, Side]:
         counted[pair.rejected] += pair.n - pair.wins - pair.ties
     found = {}
     for key, counted in votes.items():
-        (_, fewer), *_, (best, most) = sorted(counted.items(), key=lambda each: each[1])
-        if most > fewer:
+        best = max(counted, key=lambda text: counted[text])
+        if 2 * counted[best] > sum(counted.values()) and len(counted) > 1:
             found[key] = Side(best, dict(counted))
     return found
 

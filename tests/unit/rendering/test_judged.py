@@ -101,6 +101,7 @@ def test_the_majority_of_people_is_their_side_and_every_vote_counts():
     # Two and none for t/0, one and two for t/1.
     assert side == Side(TEXTS["t/1"], {TEXTS["t/0"]: 2, TEXTS["t/1"]: 3})
     assert judged.people_sides([human("t/0", "t/1", p=0.5, wins=1, n=2)]) == {}
+    assert judged.people_sides([human("t/0", "t/0")]) == {}
 
 
 def test_ai_labels_beside_people_on_the_same_pair():
