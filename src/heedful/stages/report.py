@@ -2,7 +2,7 @@
 
 `ai_feedback` adds a section on the constitution: each principle, the judge's habits, its labels beside gold's and beside people's
 on the same pairs, which `consensus` or `people` brings. `prompts`, whose `meta.kind` tells requests for harm from ordinary ones,
-adds the matrix of refusals.
+adds the matrix of refusals. `revisions` adds harm by round of revision, what the gates took out, and some chains.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ INPUTS = {
     "ai_feedback": InputSpec(stages=("ai_feedback",), required=False),
     "people": InputSpec(stages=("data",), required=False),
     "prompts": InputSpec(stages=("data",), required=False),
+    "revisions": InputSpec(stages=("revise",), required=False),
 }
 
 

@@ -154,6 +154,31 @@ def test_refusals_where_the_kinds_of_prompts_are_known(tmp_path: Path, inputs: d
     ]
 
 
+def test_harm_by_round_of_revision(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    chain = {
+        "prompt_id": "h",
+        "prompt": HARMFUL,
+        "completion_id": "h/0",
+        "principle": "calm",
+        "critique": "Rude.",
+        "skipped": None,
+    }
+    rows = [
+        {**chain, "round": 1, "answer": ANSWERS[0], "revision": ANSWERS[2], "harm_before": 1.0, "harm": 0.25},
+        {**chain, "round": 2, "answer": ANSWERS[2], "revision": ANSWERS[1], "harm_before": 0.25, "harm": 0.0},
+    ]
+    with Workspace(tmp_path, Identity("revise", 1, {}, 0).manifest()) as out:
+        (out.path / "revisions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        revised = out.finish()
+    summary, page = made(tmp_path, {"evaluation": inputs["evaluation"], "revisions": revised})
+    assert [(row["round"], row["harm"]["value"]) for row in summary["constitution"]["rounds"]] == [
+        (0, 1.0),
+        (1, 0.25),
+        (2, 0.0),
+    ]
+    assert "Ask them for a password." in page
+
+
 def test_without_a_constitution_there_is_no_section(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
     summary, page = made(tmp_path, {"evaluation": inputs["evaluation"]})
     assert "constitution" not in summary
