@@ -80,9 +80,10 @@ class SkipLimit:
             return
         kinds = ", ".join(f"{count} {kind}" for kind, count in _kinds(skipped).most_common())
         last = skipped[-1]
+        by = f", principle '{last.principle}'" if last.principle else ""
         raise HealthError(
             f"{len(skipped)} of {total} questions were skipped ({kinds}), more than {self.stage}.max_skipped = {self.share:g} "
-            f"allows; the last: task '{last.task_id}', principle '{last.principle}': {last.skipped}"
+            f"allows; the last: task '{last.task_id}'{by}: {last.skipped}"
         )
 
 

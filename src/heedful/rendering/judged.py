@@ -23,6 +23,9 @@ _COSTS = ("judge_requests", "judge_prompt_tokens", "judge_completion_tokens", "j
 Key = tuple[str, frozenset[str]]
 """A prompt and its two completions, as texts: what tells that two labels are about the same pair."""
 
+NO_PRINCIPLE = ""
+"""A preference model's, which knows of none."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -93,7 +96,7 @@ def comparisons(said: Iterable[Verdict]) -> list[Comparison]:
     """Return one row per pair and principle; those with a skipped order are left out, for they give no label either."""
     by_pair: dict[tuple[str, str, frozenset[str]], list[Verdict]] = defaultdict(list)
     for verdict in said:
-        by_pair[verdict.task_id, verdict.principle, frozenset((verdict.a, verdict.b))].append(verdict)
+        by_pair[verdict.task_id, verdict.principle or NO_PRINCIPLE, frozenset((verdict.a, verdict.b))].append(verdict)
     found = []
     for (task, principle, ids), rows in by_pair.items():
         if any(row.p is None for row in rows):
@@ -145,7 +148,7 @@ def _principles(
     rows = defaultdict(list)
     for row in compared:
         rows[row.principle].append(row)
-    names = sorted({*rows, *texts}, key=lambda name: (-len(rows[name]), name))
+    names = sorted({*rows, *texts} - {NO_PRINCIPLE}, key=lambda name: (-len(rows[name]), name))
     return tuple(
         PrincipleFigures(
             name=name,

@@ -136,3 +136,14 @@ def test_an_even_label_is_half_right_and_states_nothing():
         labels=[even], references={"gold": judged.gold_sides([even], lambda _, text: len(text))}
     ).references
     assert (found.accuracy.value, found.calibration, found.calibration_error) == (0.5, (), 0.0)
+
+
+def test_a_preference_model_knows_of_no_principle_and_is_counted_all_the_same():
+    said = [verdict("t/0", "t/1", 0.9, principle=None), verdict("t/1", "t/0", 0.1, principle=None)]
+    found = judged.judge_figures(
+        said, (LABEL,), settings=SETTINGS, metrics={}, principles={}, constitution="", references={}
+    )
+    assert found is not None
+    assert found.principles == ()
+    assert found.questions == 2
+    assert found.averaged == pytest.approx((0.9,), abs=CLOSE)
