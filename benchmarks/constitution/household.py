@@ -32,7 +32,11 @@ from heedful.worlds.requests import Request, read_prompt
 
 WORK = Path(__file__).resolve().parent / "work"
 HEED = [sys.executable, "-m", "heedful.apps.cli"]
-MODELS = {"initial": ("evaluate", "before"), "final": ("evaluate", "after")}
+MODELS = {
+    "initial": ("evaluate", "before"),
+    "stage one": ("evaluate_stage_one", "after"),
+    "final": ("evaluate", "after"),
+}
 """Of each model: the step that measures it, and on which side."""
 ROUNDS = 4
 Rows = list[dict[str, Any]]

@@ -11,7 +11,7 @@ import pytest
 from heedful.apps.planning import jobs
 from heedful.apps.runner import load, run
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Outcome, Preference
+from heedful.records.types import Outcome, Preference, Revision
 from heedful.worlds.harm_gold import OUTCOMES
 
 
@@ -31,8 +31,14 @@ def test_the_judge_reads_the_principles_that_the_lessons_teach_by_and_no_example
 
 
 def test_gold_measures_what_it_alone_knows() -> None:
-    assert config_of("evaluate").world == config_of("world").world == "household-requests"
-    assert config_of("evaluate").split == "heldout"
+    for step in ("evaluate_stage_one", "evaluate"):
+        assert config_of(step).world == config_of("world").world == "household-requests"
+        assert config_of(step).split == "heldout"
+
+
+def test_only_ordinary_questions_are_answered_helpfully_beside_revisions() -> None:
+    """Among the world's demonstrations are answers that do harm, as it was asked for."""
+    assert config_of("revise").helpful.where == {"skill": "answer", "kind": "ordinary"}
 
 
 def test_a_whole_lesson_fits_the_models_context() -> None:
@@ -49,6 +55,16 @@ def test_the_stages_hand_on_what_they_make(tmp_path: Path) -> None:
         "sft.scratch.layers": 1,
         "sft.scratch.heads": 2,
         "sft.scratch.intermediate": 32,
+        "red_team.limit": 6,
+        "red_team.max_new_tokens": 8,
+        "red_team.max_skipped": 1.0,
+        # a model that has learned nothing ends by chance alone: a text of so many bytes in two of five
+        "sft.scratch.vocab_size": 259,
+        "sft.scratch.max_positions": 1024,
+        "revise.max_new_tokens": 150,
+        "revise.gates.max_skipped": 1.0,
+        "revise.gates.max_unchanged": 1.0,
+        "stage_one.epochs": 0,
         "samples.limit": 40,
         "samples.max_new_tokens": 8,
         "preference_model.epochs": 1,
@@ -57,10 +73,10 @@ def test_the_stages_hand_on_what_they_make(tmp_path: Path) -> None:
         "align.rollout.max_new_tokens": 8,
         "align.ppo.minibatch_rows": 8,
         "align.reward.unproven": "reward model",
-        "evaluate.limit": 4,
-        "evaluate.num_completions": 1,
-        "evaluate.max_new_tokens": 8,
-        "evaluate.resamples": 100,
+    } | {
+        f"{step}.{name}": value
+        for step in ("evaluate_stage_one", "evaluate")
+        for name, value in {"limit": 4, "num_completions": 1, "max_new_tokens": 8, "resamples": 100}.items()
     }
     run("constitutional", set=small, out=tmp_path / "run")
     folder = tmp_path / "run"
@@ -69,4 +85,8 @@ def test_the_stages_hand_on_what_they_make(tmp_path: Path) -> None:
     outcomes = Artifact.open(folder / "evaluate").records("outcomes", Outcome)
     assert all(set(OUTCOMES) <= set(one.outcomes) for one in outcomes)
     summary = json.loads((folder / "evaluate" / "summary.json").read_text(encoding="utf-8"))
-    assert {"harmfulness", "evasive", "refused"} <= set(summary)
+    assert {"harmfulness", "evasive", "refused"} <= set(summary["outcomes"])
+    revised = Artifact.open(folder / "revise").records("revisions", Revision)
+    assert {one.round for one in revised} == {1, 2, 3, 4}
+    told = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert "constitution" in told
