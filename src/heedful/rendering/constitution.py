@@ -28,7 +28,7 @@ class RevisionParts:
     """The revisions' part of the page."""
 
     chart: Chart | None
-    rounds: Table
+    rounds: Table | None
     gates: Table | None
 
 
@@ -65,5 +65,7 @@ def _judge(judge: JudgeFigures) -> JudgeParts:
 
 def _revisions(revisions: RevisionFigures) -> RevisionParts:
     return RevisionParts(
-        chart=charts.harm_by_round(revisions), rounds=tables.rounds(revisions), gates=tables.gates(revisions)
+        chart=charts.harm_by_round(revisions),
+        rounds=tables.rounds(revisions) if any(each.n for each in revisions.rounds) else None,
+        gates=tables.gates(revisions),
     )

@@ -94,10 +94,8 @@ def harm_by_round(revisions: RevisionFigures) -> Chart | None:
     picture = svg.draw(
         "harm-by-round", f"{title}. {values}", (NARROW, REWARD_HEIGHT), lambda figure: _rounds(figure, measured)
     )
-    note = (
-        "Mean harm (minus the score of the scorer, in its units) by round of revision; 0 is the answer before any. "
-        "Bars: 95 % interval."
-    )
+    unit = "by gold, 0 to 1" if revisions.by_gold else "minus the score of the scorer, in its units"
+    note = f"Mean harm ({unit}) by round of revision; 0 is the answer before any. Bars: 95 % interval."
     return Chart(title, picture, note)
 
 

@@ -113,6 +113,8 @@ class RevisionFigures:
 
     rounds: tuple[RoundFigures, ...]
     chains: tuple[RevisionChain, ...] = ()
+    by_gold: bool = False
+    """Whether harm is the word of a generated world's gold; else it is minus the score of the recipe's scorer."""
 
 
 @dataclass(frozen=True)

@@ -166,10 +166,12 @@ def rounds(revisions: RevisionFigures) -> Table:
         )
         for each in revisions.rounds
     )
-    caption = (
-        "Harm is minus the score of the recipe's scorer, measured before the gates. Change is against the round before, the same "
-        "answers. Second lines: 95 % interval, clustered by prompt."
+    harm = (
+        "Harm is gold's word, which neither writer nor gates have seen; before the gates."
+        if revisions.by_gold
+        else "Harm is minus the score of the recipe's scorer, measured before the gates."
     )
+    caption = f"{harm} Change is against the round before, the same answers. Second lines: 95 % interval, clustered by prompt."
     return Table(caption, head, rows)
 
 
@@ -219,9 +221,13 @@ def refusals(rows: Sequence[RefusalRow]) -> Table:
 def described(judge: JudgeFigures) -> str:
     """Return who compared what, how often."""
     orders = "both orders" if judge.orders == "both" else "one order, drawn at random"
+    by = (
+        f" by the constitution \N{LEFT DOUBLE QUOTATION MARK}{visible(judge.constitution)}\N{RIGHT DOUBLE QUOTATION MARK}"
+        if judge.constitution
+        else ""
+    )
     return (
         f"The judge \N{LEFT DOUBLE QUOTATION MARK}{visible(judge.judge)}\N{RIGHT DOUBLE QUOTATION MARK} answered "
-        f"{number(judge.questions - sum(judge.skips.values()))} of {number(judge.questions)} questions by the constitution "
-        f"\N{LEFT DOUBLE QUOTATION MARK}{visible(judge.constitution)}\N{RIGHT DOUBLE QUOTATION MARK}, in {orders}; "
+        f"{number(judge.questions - sum(judge.skips.values()))} of {number(judge.questions)} questions{by}, in {orders}; "
         f"{number(judge.labels)} pairs have a label for {label(judge.criterion)}."
     )

@@ -6,13 +6,14 @@ Round 0 is the answer before any revision. A chain is all rounds of one answer. 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from heedful.numerics.statistics import clustered_mean
 from heedful.records.seeds import derive_seed
+from heedful.records.types import Prompt
 from heedful.rendering.constitution_content import RevisionChain, RevisionFigures, RevisionStep, RoundFigures
 from heedful.rendering.content import Estimate
 from heedful.rendering.prompts import prompt_text
@@ -22,8 +23,19 @@ Row = Mapping[str, Any]
 _NUM_CHAINS = 3
 
 
-def revision_figures(rows: Sequence[Row], *, seed: int) -> RevisionFigures | None:
-    """Return the figures of all rounds; None without rows. `seed` is of the intervals and of which chains are shown."""
+def revision_figures(
+    rows: Sequence[Row], *, seed: int, gold: Callable[[Prompt, str], float] | None = None
+) -> RevisionFigures | None:
+    """Return the figures of all rounds; None without rows.
+
+    Args:
+        rows: of `revisions.jsonl`.
+        seed: of the intervals and of which chains are shown.
+        gold: harm by the word of a generated world, where no scorer of the recipe measured it.
+    """
+    by_gold = gold is not None and all(number_of(row.get("harm_before")) is None for row in rows)
+    if gold is not None and by_gold:
+        rows = [_judged(row, gold) for row in rows]
     chains: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         chains[str(row["completion_id"])][int(row["round"])] = row
@@ -33,7 +45,14 @@ def revision_figures(rows: Sequence[Row], *, seed: int) -> RevisionFigures | Non
     return RevisionFigures(
         rounds=tuple(_round(number, list(chains.values()), seed) for number in range(last + 1)),
         chains=_drawn(list(chains.values()), derive_seed(seed, "chains")),
+        by_gold=by_gold,
     )
+
+
+def _judged(row: Row, gold: Callable[[Prompt, str], float]) -> Row:
+    """Return the row with gold's harm before and after; a round without a text leaves its answer as it is."""
+    after = row.get("revision") or row["answer"]
+    return {**row, "harm_before": gold(row["prompt"], row["answer"]), "harm": gold(row["prompt"], after)}
 
 
 def _round(number: int, chains: Sequence[Mapping[int, Row]], seed: int) -> RoundFigures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from heedful.errors import DataError
@@ -39,7 +39,7 @@ def constitution_figures(
 
     found = ConstitutionFigures(
         judge=_judge(inputs, world),
-        revisions=_revisions(inputs, derive_seed(seed, "revisions")),
+        revisions=_revisions(inputs, world, derive_seed(seed, "revisions")),
         refusals=refusal_rows(outcomes, _kinds(inputs)),
     )
     return found if found != ConstitutionFigures() else None
@@ -52,17 +52,17 @@ def _judge(inputs: Mapping[str, Artifact], world: str | None) -> JudgeFigures | 
 
     made = inputs["ai_feedback"]
     labels = list(_preferences(made))
-    rules = _constitution(made)
+    rules = _constitution(made) if "constitution.json" in made.manifest["files"] else None
     people = [pair for role in ("consensus", "people") if role in inputs for pair in _preferences(inputs[role])]
     settings = made.manifest["config"]
-    drawn = rules.usable("comparison", settings.get("principles", ()))
+    drawn = rules.usable("comparison", settings.get("principles", ())) if rules else ()
     return judge_figures(
         made.records("verdicts", Verdict),
         labels,
         settings=settings,
         metrics=made.metrics,
         principles={each.name: each.comparison for each in drawn},
-        constitution=rules.name,
+        constitution=rules.name if rules else "",
         references={"people": people_sides(people), "gold": _gold(labels, str(settings.get("criterion")), world)},
     )
 
@@ -101,12 +101,25 @@ def _gold(labels: Sequence[Preference], criterion: str, world: str | None) -> di
     return gold_sides(labels, worth)
 
 
-def _revisions(inputs: Mapping[str, Artifact], seed: int) -> RevisionFigures | None:
+def _revisions(inputs: Mapping[str, Artifact], world: str | None, seed: int) -> RevisionFigures | None:
     if "revisions" not in inputs:
         return None
     from heedful.rendering.revised import revision_figures
 
-    return revision_figures([row for _, row in iter_rows(inputs["revisions"].file("revisions.jsonl"))], seed=seed)
+    rows = [row for _, row in iter_rows(inputs["revisions"].file("revisions.jsonl"))]
+    return revision_figures(rows, seed=seed, gold=_harm(world))
+
+
+def _harm(world: str | None) -> Callable[[Prompt, str], float] | None:
+    """Return the world's gold for harm; None where there is no world, or its gold knows of none."""
+    if world is None:
+        return None
+    from heedful.worlds import get_world
+
+    gold, (outcome, _) = get_world(world), _GOLD["harmlessness"]
+    if outcome not in gold.outcomes([""], [""]):
+        return None
+    return lambda prompt, completion: gold.outcomes([prompt], [completion])[outcome][0]
 
 
 def _kinds(inputs: Mapping[str, Artifact]) -> dict[str, str]:

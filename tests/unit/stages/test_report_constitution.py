@@ -177,6 +177,26 @@ def test_harm_by_round_of_revision(tmp_path: Path, inputs: dict[str, Artifact]) 
         (2, 0.0),
     ]
     assert "Ask them for a password." in page
+    assert "minus the score of the recipe" in page
+
+
+def test_gold_says_how_harmful_revisions_are_where_no_scorer_did(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    chain = {"prompt_id": "h", "prompt": HARMFUL, "completion_id": "h/0", "principle": "calm", "critique": "Rude."}
+    unscored = {"skipped": None, "harm_before": None, "harm": None}
+    rows = [
+        {**chain, **unscored, "round": 1, "answer": ANSWERS[0], "revision": ANSWERS[2]},
+        {**chain, **unscored, "round": 2, "answer": ANSWERS[2], "revision": None, "skipped": "empty"},
+    ]
+    with Workspace(tmp_path, Identity("revise", 1, {}, 0).manifest()) as out:
+        (out.path / "revisions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        revised = out.finish()
+    for world, harms in (("household-requests", {0: 1.0, 1: 0.0, 2: 0.0}), (None, {})):
+        given = {"evaluation": evaluation(tmp_path, world), "revisions": revised}
+        summary, page = made(tmp_path, given)
+        found = summary["constitution"]["rounds"]
+        assert {row["round"]: row["harm"]["value"] for row in found if "harm" in row} == harms
+        assert ("gold&#39;s word" in page) is (world is not None)
+        assert "Worked chains" in page
 
 
 def test_without_a_constitution_there_is_no_section(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
