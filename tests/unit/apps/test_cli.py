@@ -62,7 +62,7 @@ def test_a_device_that_is_not_there_stops_a_run_before_it_begins(  # type: ignor
     monkeypatch.setenv("HEED_DEVICE", "gpu")
     code, _, err = heed("run", "small.toml")
     assert code == 2
-    assert err.strip().splitlines() == ["HEED_DEVICE=gpu: cpu, cuda or cuda:N was expected"]
+    assert err.strip().splitlines() == ["heed: HEED_DEVICE=gpu: cpu, cuda or cuda:N was expected"]
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3", [0, 1, 2, 3]), ("7", [7]), ("1,3,5-6", [1, 3, 5, 6])])
