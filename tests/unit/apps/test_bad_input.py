@@ -367,5 +367,5 @@ def test_a_process_of_its_own_says_no_more(tmp_path: Path, models: Path, monkeyp
     written(case, tmp_path, models)
     command = [sys.executable, "-m", "heedful.apps.cli", "run", "r.toml"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert len(ended.stderr.splitlines()) == 2  # the stage that begins, and what is wrong
+    assert len(ended.stderr.splitlines()) == 3  # where models run, the stage that begins, and what is wrong
     check(case, ended.returncode, ended.stderr.splitlines())
