@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from heedful.numerics.repetition import seq_rep_of
 
@@ -30,10 +31,11 @@ def without_announcement(text: str) -> tuple[str, bool]:
     return (text, False) if found is None else (text[found.end() :].strip(), True)
 
 
-def fault(revision: str, answer: str, critique: str, *, max_repetition: float) -> str | None:
+def fault(revision: str, answer: str, critique: str, *, gates: Collection[str], max_repetition: float) -> str | None:
     """Return why the chain cannot go on from a revision: "empty", "role_confusion", "collapsed", or None.
 
     Args:
+        gates: the faults that count; an empty text always does.
         revision: without its announcement.
         answer: what it revises; a fault that this has too is not the revision's.
         critique: what it follows.
@@ -41,13 +43,17 @@ def fault(revision: str, answer: str, critique: str, *, max_repetition: float) -
     """
     if not re.search(r"\w", revision):
         return "empty"
-    if _same(revision, critique) or _SPEAKS.search(revision):
+    if "role_confusion" in gates and _confused(revision, answer, critique):
         return "role_confusion"
-    if _REVIEWS.match(revision) and not _REVIEWS.match(answer):
-        return "role_confusion"
-    if seq_rep_of(revision) > max_repetition:
+    if "collapsed" in gates and seq_rep_of(revision) > max_repetition:
         return "collapsed"
     return None
+
+
+def _confused(revision: str, answer: str, critique: str) -> bool:
+    if _same(revision, critique) or _SPEAKS.search(revision):
+        return True
+    return bool(_REVIEWS.match(revision)) and not _REVIEWS.match(answer)
 
 
 def unchanged(revision: str, answer: str) -> bool:

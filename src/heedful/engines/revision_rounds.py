@@ -124,9 +124,9 @@ class _Round:
     def _gated(self, written: str, critique: str) -> tuple[str, bool, str | None]:
         gates = self._how.gates
         text, prefixed = without_announcement(written) if "prefix" in gates else (written, False)
-        why = fault(text, self._text, critique, max_repetition=self._how.max_repetition)
+        why = fault(text, self._text, critique, gates=gates, max_repetition=self._how.max_repetition)
         if why == "empty":
             return text, prefixed, "prefix" if prefixed else "empty"
-        if why in gates:
+        if why is not None:
             return text, prefixed, why
         return text, prefixed, "unchanged" if "unchanged" in gates and unchanged(text, self._text) else None
