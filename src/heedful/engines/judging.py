@@ -207,11 +207,13 @@ class Labeling:
         clamp: bounds of each reading; None for none.
         hard: the average is rounded to the better side.
         orders: as each principle was asked in.
+        temperature: the average's log-odds are divided by it; see `engines.label_calibration`.
     """
 
     clamp: tuple[float, float] | None
     hard: bool
     orders: Orders
+    temperature: float = 1.0
 
 
 def preference(
@@ -231,6 +233,8 @@ def preference(
     p = fmean(fmean(_first_better(v, pair, manner.clamp) for v in found) for found in whole.values())
     if manner.hard and p != 0.5:
         p = float(p > 0.5)
+    elif manner.temperature != 1:
+        p = _tempered(p, manner.temperature)
     chosen, rejected = pair.texts if p >= 0.5 else tuple(reversed(pair.texts))
     heads = next(iter(whole.values()))[0]
     return Preference(
@@ -253,6 +257,14 @@ def preference(
             "readings": [_reading(v) for found in whole.values() for v in found],
         },
     )
+
+
+def _tempered(p: float, temperature: float) -> float:
+    """Return sigmoid(log(p / (1 - p)) / temperature); 0 and 1 stay."""
+    if p in (0, 1):
+        return p
+    odds = (math.log(p) - math.log1p(-p)) / temperature
+    return math.exp(-_softplus(-odds))
 
 
 def _first_better(verdict: Verdict, pair: Pair, clamp: tuple[float, float] | None) -> float:

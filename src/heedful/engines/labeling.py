@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ from pydantic import JsonValue
 
 from heedful.engines.judge_opening import open_judge
 from heedful.engines.judging import Labeling, Pair, preference
+from heedful.engines.label_calibration import People
+from heedful.engines.pair_calibration import FEWEST_PAIRS
 from heedful.engines.progress import say
 from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, skip_figures, terms_of
 from heedful.errors import DataError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Completion, Preference
+from heedful.records.sides import all_preferences
+from heedful.records.types import Completion, Preference, Verdict
 
 if TYPE_CHECKING:
     from heedful.stages.ai_feedback import Config
@@ -28,23 +32,23 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     terms = terms_of(config, inputs, out, seed)
     answers = inputs["samples"].records("completions", Completion)
     pairs, identical = pairs_of(answers, config.pairs_per_prompt, seed=derive_seed(seed, "pairs"))
+    people = People(tuple(all_preferences(inputs["people"]))) if "people" in inputs else None
+    checked = people.pairs(pairs) if people else []
     with open_judge(config.judge, inputs, out) as opened:
-        said = ask_all(pairs, terms, opened, out, limit=SkipLimit("ai_feedback", config.max_skipped))
+        said = ask_all([*pairs, *checked], terms, opened, out, limit=SkipLimit("ai_feedback", config.max_skipped))
         figures = opened.figures()
-    source = inputs["samples"].digest
-    how = Labeling(config.clamped, config.labels == "hard", config.orders)
-    labels = [
-        found
-        for pair in pairs
-        if (found := preference(pair, said[pair.completion_ids], how, criterion=config.criterion, source=source))
-        is not None
-    ]
+    labeler = Labeler(said, inputs["samples"].digest, config)
+    if people:
+        figures |= labeler.learn(people, [*pairs, *checked], seed=derive_seed(seed, "calibration"))
+    labels = labeler.labels(pairs)
     if not labels:
         raise DataError(f"none of {len(pairs)} pairs has a verdict; see why in {out.path / 'parts'}")
     train, tune = split(labels, config.tune_fraction, seed=derive_seed(seed, "split"))
-    out.write("verdicts", (verdict for pair in pairs for verdict in said[pair.completion_ids]))
+    out.write("verdicts", (verdict for pair in [*pairs, *checked] for verdict in said[pair.completion_ids]))
     out.write("train.preferences", train)
     out.write("tune.preferences", tune)
+    if checked:
+        out.write("people.preferences", labeler.labels(checked))
     if terms.principled is not None:
         constitution = terms.principled.constitution
         out.write_json("constitution.json", {"digest": constitution.digest, **constitution.model_dump(mode="json")})
@@ -61,6 +65,45 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     }
     say(f"ai_feedback: {metrics['skipped_share']:.1%} of {len(every)} questions skipped")
     return out.finish(metrics=metrics)
+
+
+class Labeler:
+    """Makes labels of verdicts.
+
+    Args:
+        said: the verdicts by a pair's completions.
+        source: digest of the samples.
+        config: the stage's settings.
+    """
+
+    def __init__(self, said: Mapping[tuple[str, str], list[Verdict]], source: str, config: Config) -> None:
+        self._said, self._source, self._criterion = said, source, config.criterion
+        self._how = Labeling(config.clamped, config.labels == "hard", config.orders)
+
+    def labels(self, pairs: Sequence[Pair]) -> list[Preference]:
+        """Return the labels of those pairs that have verdicts."""
+        return self._labels(pairs, self._how)
+
+    def learn(self, people: People, pairs: Sequence[Pair], *, seed: int) -> dict[str, JsonValue]:
+        """Take on the temperature by which labels on these pairs are as sure as people's majority allows; return its figures."""
+        soft = self._labels(pairs, replace(self._how, hard=False))
+        temperature, figures = people.calibrated(soft, seed=seed)
+        self._how = replace(self._how, temperature=temperature)
+        known = figures["people_pairs"]
+        if known < FEWEST_PAIRS:
+            say(
+                f"ai_feedback: people's majority is known on {known} pairs; a temperature takes {FEWEST_PAIRS}, so it stays 1"
+            )
+        else:
+            say(f"ai_feedback: temperature {temperature:.2f}, from {known} pairs that people compared")
+        return figures
+
+    def _labels(self, pairs: Sequence[Pair], how: Labeling) -> list[Preference]:
+        made = (
+            preference(pair, self._said[pair.completion_ids], how, criterion=self._criterion, source=self._source)
+            for pair in pairs
+        )
+        return [label for label in made if label is not None]
 
 
 def pairs_of(answers: Sequence[Completion], limit: int | None, *, seed: int) -> tuple[list[Pair], int]:

@@ -43,15 +43,27 @@ def pair_temperature(leads: Floats, shares: Floats) -> float:
 
 
 def calibration_figures(leads: Floats, unit: float, pairs: Sequence[Preference], *, seed: int) -> dict[str, Any]:
-    """Return `calibration_error_before` (temperature 1), `calibration_error` (each half by the other's temperature) and the
-    `calibration` curve behind the latter; nothing where the pairs are too few for halves.
+    """Return `halves_figures` of a reward model's leads, beside the shares of votes.
 
     Args:
         leads: score of chosen minus score of rejected, [P].
         unit: what one unit of the head's own number is in the score.
     """
-    shares = vote_shares(pairs)
-    halves = np.array([derive_seed(seed, "calibration", pair.task_id) % 2 for pair in pairs])
+    return halves_figures(leads, unit, vote_shares(pairs), [pair.task_id for pair in pairs], seed=seed)
+
+
+def halves_figures(leads: Floats, unit: float, shares: Floats, tasks: Sequence[str], *, seed: int) -> dict[str, Any]:
+    """Return `calibration_error_before` (temperature 1), `calibration_error` (each half by the other's temperature) and the
+    `calibration` curve behind the latter; nothing where the pairs are too few for halves.
+
+    Args:
+        leads: log-odds that chosen is better, or scores' difference, [P].
+        unit: the temperature before.
+        shares: of votes for chosen, [P].
+        tasks: of the pairs, [P]; those of one task are in one half.
+        seed: of the halves.
+    """
+    halves = np.array([derive_seed(seed, "calibration", task) % 2 for task in tasks])
     if min(np.count_nonzero(halves == 0), np.count_nonzero(halves == 1)) < FEWEST_PAIRS:
         return {}
     sure = np.zeros(len(leads))

@@ -45,6 +45,19 @@ class ReferenceFigures:
 
 
 @dataclass(frozen=True)
+class TemperatureFigures:
+    """The temperature of a judge's labels, fitted on `n` pairs that people compared.
+
+    `before` and `after` are expected calibration errors on those pairs, each half by the other's temperature; None where too few.
+    """
+
+    value: float
+    n: int
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True)
 class JudgeFigures:
     """A judge's labels. `readings` are P(A) of each question, `averaged` P(one side) of each pair over both orders.
 
@@ -67,6 +80,7 @@ class JudgeFigures:
     clamp: tuple[float, float] | None = None
     clamped: float | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
+    temperature: TemperatureFigures | None = None
     references: tuple[ReferenceFigures, ...] = ()
 
 

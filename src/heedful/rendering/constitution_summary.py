@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
@@ -33,6 +34,7 @@ def _judge(judge: JudgeFigures) -> dict[str, Any]:
         **_known({"flips": judge.flips, "first": judge.first, "longer": judge.longer}),
         **({} if judge.clamped is None else {"clamped": judge.clamped}),
         **judge.cost,
+        **({} if judge.temperature is None else {"temperature": asdict(judge.temperature)}),
         "principles": {
             each.name: {"fired": each.fired, **_known({"wins": each.wins, "flips": each.flips, "right": each.right})}
             for each in judge.principles

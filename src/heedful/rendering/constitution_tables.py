@@ -10,6 +10,7 @@ from heedful.rendering.constitution_content import (
     ReferenceFigures,
     RefusalRow,
     RevisionFigures,
+    TemperatureFigures,
 )
 from heedful.rendering.content import Estimate
 from heedful.rendering.tables import Cell, Table
@@ -40,7 +41,16 @@ def judge_sentences(judge: JudgeFigures) -> tuple[str, ...]:
         found.append(
             f"{percent(judge.clamped)} of its readings lay outside {number(low)} to {number(high)} and were clamped."
         )
+    if judge.temperature is not None:
+        found.append(_tempered(judge.temperature))
     return tuple(each for each in found if each)
+
+
+def _tempered(found: TemperatureFigures) -> str:
+    said = f"Its confidence was set by {number(found.n)} pairs that people compared, temperature {number(found.value)}"
+    if found.before is None or found.after is None:
+        return f"{said}."
+    return f"{said}: off by {number(100 * found.before, 1)} points before, by {number(100 * found.after, 1)} after."
 
 
 def _position(first: Estimate | None) -> str:

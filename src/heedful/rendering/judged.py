@@ -4,35 +4,23 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from heedful.numerics import statistics, verdicts
 from heedful.numerics.shares import clustered_wilson
 from heedful.numerics.verdicts import EVEN, Comparison
+from heedful.records.sides import Key, Side, key_of
 from heedful.records.types import Preference, Prompt, Verdict
 from heedful.rendering import heldout
-from heedful.rendering.constitution_content import JudgeFigures, PrincipleFigures, ReferenceFigures
+from heedful.rendering.constitution_content import JudgeFigures, PrincipleFigures, ReferenceFigures, TemperatureFigures
 from heedful.rendering.content import Estimate
-from heedful.rendering.prompts import prompt_text
 
 _BINS = 10
 """On [0, 1]; a stated confidence is at least 0.5 and falls into the upper five."""
 _COSTS = ("judge_requests", "judge_prompt_tokens", "judge_completion_tokens", "judge_cost")
-Key = tuple[str, frozenset[str]]
-"""A prompt and its two completions, as texts: what tells that two labels are about the same pair."""
-
 NO_PRINCIPLE = ""
 """A preference model's, which knows of none."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """Which of a pair's completions a reference holds for the better one, by its text, and the votes (of people)."""
-
-    better: str
-    votes: Mapping[str, float] | None = None
 
 
 def judge_figures(
@@ -79,8 +67,16 @@ def judge_figures(
         clamp=clamp,
         clamped=None if clamp is None else fmean(not clamp[0] <= p <= clamp[1] for p in readings),
         cost={name: float(value) for name in _COSTS if isinstance(value := metrics.get(name), int | float)},
+        temperature=_temperature(metrics),
         references=tuple(reference_figures(by, labels, sides) for by, sides in beside.items()),
     )
+
+
+def _temperature(metrics: Mapping[str, Any]) -> TemperatureFigures | None:
+    if "temperature" not in metrics:
+        return None
+    before, after = metrics.get("calibration_error_before"), metrics.get("calibration_error")
+    return TemperatureFigures(float(metrics["temperature"]), int(metrics["people_pairs"]), before, after)
 
 
 def clamp_of(settings: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -166,26 +162,6 @@ def _principles(
         )
         for name in names
     )
-
-
-def key_of(pair: Preference) -> Key:
-    """Return what tells that two labels are about the same pair."""
-    return prompt_text(pair.prompt), frozenset((pair.chosen, pair.rejected))
-
-
-def people_sides(pairs: Iterable[Preference]) -> dict[Key, Side]:
-    """Return the majority's side of each pair that people voted on; pairs without a majority, and of equal texts, are left out."""
-    votes: dict[Key, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for pair in pairs:
-        counted = votes[key_of(pair)]
-        counted[pair.chosen] += pair.wins
-        counted[pair.rejected] += pair.n - pair.wins - pair.ties
-    found = {}
-    for key, counted in votes.items():
-        best = max(counted, key=lambda text: counted[text])
-        if 2 * counted[best] > sum(counted.values()) and len(counted) > 1:
-            found[key] = Side(best, dict(counted))
-    return found
 
 
 def gold_sides(labels: Iterable[Preference], worth: Callable[[Prompt, str], float]) -> dict[Key, Side]:

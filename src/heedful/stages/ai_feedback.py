@@ -32,6 +32,7 @@ VERSION = 1
 INPUTS = {
     "samples": InputSpec(stages=("sample",)),
     "judge": InputSpec(stages=("sft", "align", "reward"), required=False),
+    "people": InputSpec(stages=("consensus", "data"), required=False),
 }
 Probability = Annotated[float, Field(ge=0, le=1)]
 

@@ -61,7 +61,9 @@ class Config(StageConfig):
     panel: tuple[PanelMember, ...] = ()
     """Simulated labelers; they answer on the labeling site, as people do."""
     world: str | None = None
-    """The generated world whose gold utility the simulated labelers see."""
+    """The generated world whose gold the simulated labelers see."""
+    measure: str = "utility"
+    """What of that gold they rank by; `household-requests` has `worth` too, how good an answer is by the principles."""
     people: PeopleGroup | None = None
     """People answer on the labeling site; `[collect.people]` alone takes all defaults."""
     overlap: int = Field(default=3, ge=1, le=100)
@@ -81,6 +83,7 @@ def check(config: Config, roles: Collection[str]) -> None:
         raise ConfigError("format: it is for a file only; take it out, or give `rankings`")
     if config.world is not None:
         check_world(config.world)
+        _check_measure(config)
     for member in config.panel:
         if not member.name.isprintable() or member.name != member.name.strip():
             raise ConfigError("panel: a name needs printable characters, with no blank at either end")
@@ -123,7 +126,7 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
             return finish_thumbs(labels, config.people.tune_fraction, out, facts, seed=derive_seed(seed, "collect"))
         rankings = [record for record in records if isinstance(record, Ranking)]
     else:
-        tasks = _tasks(completions, _world(config))
+        tasks = _tasks(completions, _world(config), config.measure)
         members = tuple(SimulatedLabeler(**dict(member)) for member in config.panel)
         panel = Panel(tuple(tasks), members, derive_seed(seed, "collect"))
         rankings = from_panel(panel, config.criterion, config.overlap, out)
@@ -159,13 +162,22 @@ def _world(config: Config) -> World:
     return get_world(config.world or "")
 
 
-def _tasks(completions: Sequence[Completion], world: World) -> list[SimulatedTask]:
-    """Return one task per prompt, in order of appearance, with gold's utilities."""
+def _check_measure(config: Config) -> None:
+    known = _world(config).measures
+    if config.measure not in known:
+        raise ConfigError(
+            f"measure: world '{config.world}' has {' and '.join(map(repr, known))}, got {config.measure!r}"
+        )
+
+
+def _tasks(completions: Sequence[Completion], world: World, measure: str) -> list[SimulatedTask]:
+    """Return one task per prompt, in order of appearance, with gold's measure as utilities."""
+    worth = world.measures[measure]
     return [
         SimulatedTask(
             task_id=prompt_id,
             completions=tuple(group),
-            utilities=tuple(world.utility(one.prompt, one.completion) for one in group),
+            utilities=tuple(worth(one.prompt, one.completion) for one in group),
             fails=tuple(world.is_fail(one.prompt, one.completion) for one in group),
         )
         for prompt_id, group in _check_sizes(completions, 2, MAX_ITEMS).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from heedful.errors import DataError
@@ -14,8 +14,8 @@ from heedful.records.seeds import derive_seed
 from heedful.records.types import Outcome, Preference, Prompt, PromptRecord, Verdict
 
 if TYPE_CHECKING:
+    from heedful.records.sides import Key, Side
     from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
-    from heedful.rendering.judged import Key, Side
 
 _GOLD = {"harmlessness": ("harmfulness", -1.0)}
 """A criterion whose gold outcome has another name, and the sign that makes more of it better."""
@@ -48,12 +48,13 @@ def constitution_figures(
 def _judge(inputs: Mapping[str, Artifact], world: str | None) -> JudgeFigures | None:
     if "ai_feedback" not in inputs:
         return None
-    from heedful.rendering.judged import judge_figures, people_sides
+    from heedful.records.sides import all_preferences, people_sides
+    from heedful.rendering.judged import judge_figures
 
     made = inputs["ai_feedback"]
-    labels = list(_preferences(made))
+    labels = list(all_preferences(made))
     rules = _constitution(made) if "constitution.json" in made.manifest["files"] else None
-    people = [pair for role in ("consensus", "people") if role in inputs for pair in _preferences(inputs[role])]
+    people = [pair for role in ("consensus", "people") if role in inputs for pair in all_preferences(inputs[role])]
     settings = made.manifest["config"]
     drawn = rules.usable("comparison", settings.get("principles", ())) if rules else ()
     return judge_figures(
@@ -73,13 +74,6 @@ def _constitution(made: Artifact) -> Constitution:
         return Constitution.model_validate({k: v for k, v in json.loads(path.read_bytes()).items() if k != "digest"})
     except ValueError as wrong:
         raise DataError("a constitution was expected", path=path, fix="run the stage that wrote it again") from wrong
-
-
-def _preferences(artifact: Artifact) -> Iterator[Preference]:
-    """Yield the preferences of all files of an artifact."""
-    for name in sorted(artifact.manifest["files"]):
-        if name.endswith("preferences.jsonl"):
-            yield from artifact.records(name.removesuffix(".jsonl"), Preference)
 
 
 def _gold(labels: Sequence[Preference], criterion: str, world: str | None) -> dict[Key, Side]:

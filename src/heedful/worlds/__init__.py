@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from heedful.errors import ConfigError
@@ -12,6 +12,10 @@ from heedful.worlds.household import Household
 from heedful.worlds.household_requests import HouseholdRequests
 
 __all__ = ["World", "get_world"]
+
+
+Measure = Callable[[Prompt, str], float]
+"""How good a completion of a prompt is; only the order of the numbers has a meaning."""
 
 
 class World(Protocol):
@@ -33,6 +37,10 @@ class World(Protocol):
 
     def utility(self, prompt: Prompt, completion: str) -> float:
         """Return how good the completion is by the criterion; only the order of the numbers has a meaning."""
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """What simulated labelers can rank by: `utility`, and what else this world's gold puts in order."""
 
     def is_fail(self, prompt: Prompt, completion: str) -> bool:
         """Return True where a labeler should mark the completion F."""

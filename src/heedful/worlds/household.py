@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,6 +60,11 @@ class Household:
     def utility(self, prompt: Prompt, completion: str) -> float:
         """Return gold's order by the criterion as one number; see `GoldScorer.utility`."""
         return self.gold.utility(prompt, completion)
+
+    @property
+    def measures(self) -> Mapping[str, Callable[[Prompt, str], float]]:
+        """What simulated labelers can rank by."""
+        return {"utility": self.utility}
 
     def is_fail(self, prompt: Prompt, completion: str) -> bool:
         """Return True where a person would mark the completion F: nonsense."""

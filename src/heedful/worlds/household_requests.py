@@ -6,7 +6,7 @@ and choosing between answers, so that a small model can do what the stages of Co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -70,6 +70,11 @@ class HouseholdRequests:
     def utility(self, prompt: Prompt, completion: str) -> float:
         """Return how much a person who wants help likes the answer."""
         return self.gold.utility(prompt, completion)
+
+    @property
+    def measures(self) -> Mapping[str, Callable[[Prompt, str], float]]:
+        """What simulated labelers can rank by: how much they like an answer, or how good it is by the principles (`worth`)."""
+        return {"utility": self.utility, "worth": self.gold.worth}
 
     def is_fail(self, prompt: Prompt, completion: str) -> bool:
         """Return True for nonsense."""

@@ -59,6 +59,17 @@ def test_the_probability_is_the_softmax_of_two_log_probs() -> None:
     assert Answered(votes=(3, 1)).p == pytest.approx(0.7, abs=FP64)
 
 
+@pytest.mark.parametrize(("temperature", "p"), [(1.0, 0.8), (2.0, 2 / 3), (0.5, 16 / 17)])
+def test_a_temperature_divides_the_log_odds_of_the_average(temperature: float, p: float) -> None:
+    # odds of 4, their root, their square
+    said, _ = judged(ScriptedJudge(lambda a, b: math.log(4) * (1 if len(a) < len(b) else -1)))
+    label = preference(PAIR, said, Labeling(None, False, "both", temperature), criterion="calm", source="s")
+    assert label is not None
+    assert label.p == pytest.approx(p, abs=FP64)
+    sure = judged(ScriptedJudge(lambda a, b: 40.0 * (1 if len(a) < len(b) else -1)))[0]
+    assert preference(PAIR, sure, Labeling(None, False, "both", temperature), criterion="calm", source="s").p == 1.0
+
+
 def test_a_judge_that_always_says_a_gives_an_even_label() -> None:
     said, label = judged(ScriptedJudge(lambda a, b: 2.0))
     assert [v.p for v in said] == [pytest.approx(0.8807970779778823, abs=FP64)] * 2

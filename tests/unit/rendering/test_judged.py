@@ -1,8 +1,10 @@
 import pytest
 
+from heedful.records.sides import Side, people_sides
 from heedful.records.types import Preference, Verdict
 from heedful.rendering import judged
-from heedful.rendering.judged import Side
+from heedful.rendering.constitution_content import TemperatureFigures
+from heedful.rendering.constitution_tables import judge_sentences
 
 CLOSE = 1e-12
 TEXTS = {"t/0": "Short.", "t/1": "A good deal longer."}
@@ -49,12 +51,12 @@ LABEL = label(0.8, [("t/0", 0.9), ("t/1", 0.3)])
 SETTINGS = {"criterion": "harmlessness", "orders": "both", "clamp": None, "judge": {"thinking": False}}
 
 
-def figures(said=SAID, labels=(LABEL,), references=None, **settings):
+def figures(said=SAID, labels=(LABEL,), references=None, metrics=None, **settings):
     return judged.judge_figures(
         said,
         labels,
         settings=SETTINGS | settings,
-        metrics={"judge_cost": 0.5, "pairs": 1},
+        metrics={"judge_cost": 0.5, "pairs": 1, **(metrics or {})},
         principles={"kind": "Kinder?", "fair": "Fairer?"},
         constitution="household",
         references=references or {},
@@ -96,16 +98,18 @@ def test_length_bias_goes_by_the_texts():
 
 
 def test_the_majority_of_people_is_their_side_and_every_vote_counts():
-    sides = judged.people_sides([human("t/0", "t/1", wins=2, n=3), human("t/1", "t/0", wins=2, n=2)])
+    sides = people_sides([human("t/0", "t/1", wins=2, n=3), human("t/1", "t/0", wins=2, n=2)])
     (side,) = sides.values()
     # Two and none for t/0, one and two for t/1.
     assert side == Side(TEXTS["t/1"], {TEXTS["t/0"]: 2, TEXTS["t/1"]: 3})
-    assert judged.people_sides([human("t/0", "t/1", p=0.5, wins=1, n=2)]) == {}
-    assert judged.people_sides([human("t/0", "t/0")]) == {}
+    assert people_sides([human("t/0", "t/1", p=0.5, wins=1, n=2)]) == {}
+    assert people_sides([human("t/0", "t/0")]) == {}
+    # One of three for t/0, two undecided: no majority.
+    assert people_sides([human("t/0", "t/1", wins=1, ties=2, n=3)]) == {}
 
 
 def test_ai_labels_beside_people_on_the_same_pair():
-    votes = judged.people_sides([human("t/0", "t/1", wins=3, n=4)])
+    votes = people_sides([human("t/0", "t/1", wins=3, n=4)])
     (found,) = figures(references={"people": votes, "gold": {}}).references
     assert (found.by, found.n, found.accuracy.value) == ("people", 1, 1.0)
     # Stated 0.8, right: off by 0.2.
@@ -117,7 +121,7 @@ def test_ai_labels_beside_people_on_the_same_pair():
 
 def test_people_who_judged_other_pairs_are_not_beside():
     other = Preference(prompt="Another", chosen=TEXTS["t/0"], rejected=TEXTS["t/1"], task_id="t")
-    assert figures(references={"people": judged.people_sides([other])}).references == ()
+    assert figures(references={"people": people_sides([other])}).references == ()
 
 
 def test_gold_takes_a_side_unless_both_are_worth_the_same():
@@ -147,3 +151,15 @@ def test_a_preference_model_knows_of_no_principle_and_is_counted_all_the_same():
     assert found.principles == ()
     assert found.questions == 2
     assert found.averaged == pytest.approx((0.9,), abs=CLOSE)
+
+
+def test_a_temperature_is_told_with_what_it_was_worth():
+    known = {"temperature": 0.5, "people_pairs": 78, "calibration_error_before": 0.0906, "calibration_error": 0.0372}
+    found = figures(metrics=known)
+    assert found.temperature == TemperatureFigures(0.5, 78, 0.0906, 0.0372)
+    said = judge_sentences(found)[-1]
+    assert said == (
+        "Its confidence was set by 78 pairs that people compared, temperature 0.5: off by 9.1 points before, by 3.7 after."
+    )
+    few = judge_sentences(figures(metrics={"temperature": 1.0, "people_pairs": 12}))[-1]
+    assert few == "Its confidence was set by 12 pairs that people compared, temperature 1."

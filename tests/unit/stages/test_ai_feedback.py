@@ -56,11 +56,18 @@ def made(store: Path, stage: str) -> Artifact | None:
     return next((artifact for artifact in found if artifact.stage == stage), None)
 
 
-def labeled(base: Path, source: Artifact | None = None, *, seed: int = 3, **settings: Any) -> Artifact:
+def labeled(
+    base: Path,
+    source: Artifact | None = None,
+    *,
+    seed: int = 3,
+    inputs: dict[str, Artifact] | None = None,
+    **settings: Any,
+) -> Artifact:
     """Run the stage, with an untrained model as judge where `settings` name no other."""
     (base / "brief.toml").write_text(BRIEF)
     store = base / "store"
-    found = {"samples": source or made(store, "sample") or answers(store)}
+    found = {"samples": source or made(store, "sample") or answers(store), **(inputs or {})}
     if "judge" not in settings:
         found["judge"] = made(store, "sft") or policy_artifact(store, wide_causal(), byte_tokenizer())
         settings["judge"] = {"num_examples": 0}
@@ -100,6 +107,32 @@ def test_a_model_labels_every_pair_in_both_orders(tmp_path: Path) -> None:
         assert label.source == Artifact.open(artifact.path).inputs["samples"]["digest"]
     told = json.loads((artifact.path / "constitution.json").read_text())
     assert told["digest"] == verdicts[0].constitution
+
+
+def test_people_say_how_sure_a_label_may_be_and_never_which_side_is_better(tmp_path: Path) -> None:
+    plain = {(row.task_id, row.chosen, row.rejected): row.p for row in labels_of(labeled(tmp_path))}
+    # On 40 pairs of other prompts, people hold the shorter for better three times in four.
+    votes = [
+        Preference(prompt=f"Boat {i}?", chosen=better, rejected=worse, wins=3, n=3, task_id=f"boat {i}")
+        for i in range(40)
+        for better, worse in [("No.", "Noo.") if i % 4 else ("Noo.", "No.")]
+    ]
+    people = artifact_of(
+        tmp_path / "store", "consensus", **{"train.preferences": votes[:30], "tune.preferences": votes[30:]}
+    )
+    artifact = labeled(tmp_path, inputs={"people": people})
+    assert artifact.metrics["people_pairs"] == 40
+    assert len(artifact.records("verdicts", Verdict)) == 2 * (PROMPTS * K + 40)
+    temperature = float(str(artifact.metrics["temperature"]))
+    assert temperature != pytest.approx(1.0, abs=0.01)
+    labels = labels_of(artifact)
+    assert {(row.task_id, row.chosen, row.rejected) for row in labels} == set(plain)
+    for row in labels:
+        odds = (plain[row.task_id, row.chosen, row.rejected] / (1 - plain[row.task_id, row.chosen, row.rejected])) ** (
+            1 / temperature
+        )
+        assert row.p == pytest.approx(odds / (1 + odds), abs=1e-9)
+    assert {row.task_id for row in artifact.records("people.preferences", Preference)} == {row.task_id for row in votes}
 
 
 def test_a_reward_model_takes_these_labels(tmp_path: Path) -> None:

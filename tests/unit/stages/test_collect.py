@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ class LengthWorld:
 
     def utility(self, prompt: str, completion: str) -> float:
         return float(len(completion))
+
+    @property
+    def measures(self) -> dict[str, Callable[[str, str], float]]:
+        return {"utility": self.utility, "worth": lambda prompt, completion: -self.utility(prompt, completion)}
 
     def is_fail(self, prompt: str, completion: str) -> bool:
         return len(completion) == 1
@@ -102,6 +107,18 @@ def test_rankings_from_a_file(tmp_path: Path) -> None:
     assert about["agreement"]["value"] == 1
 
 
+def test_a_panel_ranks_by_the_measure_that_is_named(tmp_path: Path) -> None:
+    panel = [{"name": "a", "noise": 0, "tie_width": 0, "marks_fails": False}]
+    rows = [Completion(id=f"p/{k}", prompt_id="p", prompt="p", completion="x" * k, index=k) for k in (2, 4, 3)]
+    best = {
+        measure: collected(tmp_path / measure, rows=rows, panel=panel, world="length", overlap=1, measure=measure)
+        .records("rankings", Ranking)[0]
+        .ranking[0]
+        for measure in ("utility", "worth")
+    }
+    assert best == {"utility": ("p/4",), "worth": ("p/2",)}
+
+
 def test_external_follows_the_file_and_the_world(tmp_path: Path) -> None:
     config = collect.Config(criterion="c", rankings="$RANKINGS")
     with pytest.raises(ConfigError, match="RANKINGS is not set"):
@@ -123,6 +140,10 @@ def test_external_follows_the_file_and_the_world(tmp_path: Path) -> None:
         ({}, "one source"),
         ({"rankings": "r.jsonl", "panel": PANEL, "world": "length"}, "one source"),
         ({"panel": PANEL}, "world: it is not set"),
+        (
+            {"panel": PANEL, "world": "length", "measure": "taste"},
+            "measure: world 'length' has 'utility' and 'worth', got 'taste'",
+        ),
         ({"rankings": "r.jsonl", "world": "length"}, "for a panel only"),
         ({"panel": PANEL[:2], "world": "length", "overlap": 3}, "overlap"),
         ({"panel": [PANEL[0]] * 3, "world": "length"}, "same name"),
