@@ -159,7 +159,7 @@ def test_a_temperature_is_told_with_what_it_was_worth():
     assert found.temperature == TemperatureFigures(0.5, 78, 0.0906, 0.0372)
     said = judge_sentences(found)[-1]
     assert said == (
-        "Its confidence was set by 78 pairs that people compared, temperature 0.5: off by 9.1 points before, by 3.7 after."
+        "Its confidence was set by 78 pairs that people compared, temperature 0.50: off by 9.1 points before, by 3.7 after."
     )
     few = judge_sentences(figures(metrics={"temperature": 1.0, "people_pairs": 12}))[-1]
     assert few == "Its confidence was set by 12 pairs that people compared, temperature 1."
