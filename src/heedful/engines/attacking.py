@@ -10,38 +10,42 @@ from pydantic import JsonValue
 from heedful.engines.attack_opening import open_target
 from heedful.engines.attack_report import success, worst
 from heedful.engines.generating import Generated, new_prompts
-from heedful.engines.harming import classifier_of, with_harm, with_prompt_harm
+from heedful.engines.harming import (
+    SHARD_SCORED,
+    arrived,
+    classifier_of,
+    harm_of_all,
+    named,
+    scorer_if_given,
+    with_prompt_harm,
+)
 from heedful.engines.map import map_shards
 from heedful.engines.progress import say
 from heedful.engines.proposing import GENERATED, GIVEN, ORIGIN
-from heedful.engines.scoring import scorer_for
 from heedful.engines.selecting import chosen_prompts
 from heedful.engines.skipping import Skips, kinds_text
 from heedful.errors import DataError
-from heedful.models.weighted_sum import WeightedSum
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.records.files import sha256_json
-from heedful.records.types import Completion, PromptRecord, Record, Unanswered
+from heedful.records.types import Completion, PromptRecord, Unanswered
 
 if TYPE_CHECKING:
-    from heedful.models.roles import Scorer
     from heedful.stages.red_team import Config
 
 STAGE = "red_team"
-SHARD_ASKED, SHARD_SCORED = 128, 512
-"""Prompts and answers between two stores; part of the contract with a killed run."""
+SHARD_ASKED = 128
+"""Prompts between two stores; part of the contract with a killed run."""
 Inputs = Mapping[str, Artifact]
 
 
 def attack(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Artifact:
     """Run `red_team` as its settings say; see `stages/red_team.py`."""
-    scorer = _scorer(config, inputs, out)
+    scorer = scorer_if_given(config.reward, inputs, out)
     given = _given(config, inputs)
     new = new_prompts(config, given, inputs, out, seed=seed)
     prompts = _estimated(config, inputs, out, [*(given if config.attack_with == "all" else []), *new.found])
     skips = Skips(STAGE, "answers", config.max_skipped)
     with open_target(config, inputs, out, seed=seed) as target:
-        said = target.answers(prompts, out, name=_named("answers", prompts), shard_rows=SHARD_ASKED)
+        said = target.answers(prompts, out, name=named("answers", prompts), shard_rows=SHARD_ASKED)
         answers = list(_answered(said, skips, len(prompts) * config.num_completions))
         facts = target.facts()
         figures = {**new.figures, **target.figures("target")}
@@ -50,7 +54,7 @@ def attack(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Arti
             f"none of {len(prompts)} prompts was answered ({kinds_text(skips.rows)})",
             fix="choose a target that can answer them, or shorter prompts",
         )
-    completions = answers if scorer is None else _scored(answers, scorer, out)
+    completions = answers if scorer is None else harm_of_all(answers, scorer, out)
     out.write(f"{config.split}.prompts", prompts)
     out.write("duplicates", new.duplicates)
     out.write("completions", completions)
@@ -61,13 +65,7 @@ def attack(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Arti
         out.write_json("summary.json", _summary(config, told, reached, worst(completions)))
         told |= {name: reached[name] for name in ("harm", "harmful", "harmful_prompts")}
     say(_line(told))
-    return out.finish(metrics=told, facts=facts | _arrived(completions, scorer))
-
-
-def _scorer(config: Config, inputs: Inputs, out: Workspace) -> Scorer | None:
-    """Return what the harm is measured with; None where it is not."""
-    given = "reward" in inputs or config.reward.function is not None or config.reward.parts
-    return scorer_for(config.reward, inputs, out.base) if given else None
+    return out.finish(metrics=told, facts=facts | arrived(completions, scorer))
 
 
 def _given(config: Config, inputs: Inputs) -> list[PromptRecord]:
@@ -86,7 +84,7 @@ def _estimated(config: Config, inputs: Inputs, out: Workspace, prompts: list[Pro
     def shard(rows: Sequence[PromptRecord]) -> list[PromptRecord]:
         return with_prompt_harm(rows, classifier)
 
-    return list(map_shards(prompts, shard, PromptRecord, out, name=_named("prompts", prompts), shard_rows=SHARD_SCORED))
+    return list(map_shards(prompts, shard, PromptRecord, out, name=named("prompts", prompts), shard_rows=SHARD_SCORED))
 
 
 def _answered(answers: Iterator[Completion | Unanswered], skips: Skips, total: int) -> Iterator[Completion]:
@@ -96,18 +94,6 @@ def _answered(answers: Iterator[Completion | Unanswered], skips: Skips, total: i
             skips.add(answer, total=total)
         else:
             yield answer
-
-
-def _named(name: str, rows: Sequence[Record]) -> str:
-    """Return a map's name that goes with its rows: a server that failed may answer the next time, and then they are others."""
-    return f"{name}-{sha256_json([row.model_dump(mode='json') for row in rows])[:12]}"
-
-
-def _scored(answers: Sequence[Completion], scorer: Scorer, out: Workspace) -> list[Completion]:
-    def shard(rows: Sequence[Completion]) -> list[Completion]:
-        return with_harm(rows, scorer)
-
-    return list(map_shards(answers, shard, Completion, out, name=_named("harm", answers), shard_rows=SHARD_SCORED))
 
 
 def _told(
@@ -135,16 +121,6 @@ def _summary(
     config: Config, told: Mapping[str, JsonValue], reached: Mapping[str, JsonValue], shown: list[JsonValue]
 ) -> dict[str, JsonValue]:
     return {**told, **reached, "harmful_above": config.harmful_above, "worst": shown}
-
-
-def _arrived(completions: Sequence[Completion], scorer: Scorer | None) -> dict[str, JsonValue]:
-    """Return the fact that says what came from outside: name of a remote part to a hash of all its scores."""
-    names = list(scorer.arrived) if isinstance(scorer, WeightedSum) else []
-    hashes: dict[str, JsonValue] = {}
-    for name in names:
-        scores = [row.meta["scores"] for row in completions]
-        hashes[name] = sha256_json([each[name] for each in scores if isinstance(each, dict)])
-    return {"arrived": hashes} if hashes else {}
 
 
 def _line(told: Mapping[str, JsonValue]) -> str:

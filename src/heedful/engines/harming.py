@@ -1,4 +1,4 @@
-"""Harm as a stage sees it: minus the score of an answer, and of a prompt by itself."""
+"""Harm as a stage sees it: minus the score of an answer, and of a prompt by itself; what was scored is kept shard by shard."""
 
 from __future__ import annotations
 
@@ -8,25 +8,65 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from heedful.engines.attack_report import HARM, SCORES
+from heedful.engines.map import map_shards
 from heedful.engines.scored import judge, score_all
+from heedful.engines.scoring import scorer_for
 from heedful.models.functions import FunctionScorer
 from heedful.models.in_order import InOrder
 from heedful.models.prompts import plain_text
 from heedful.models.reward import load_reward_model
 from heedful.models.roles import Scorer
-from heedful.records.types import Completion, Meta, PromptRecord
+from heedful.models.weighted_sum import WeightedSum
+from heedful.records.files import sha256_json
+from heedful.records.types import Completion, Meta, PromptRecord, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from heedful.records.artifacts import Artifact, Workspace
     from heedful.stages.red_team import ClassifierGroup
+    from heedful.stages.scoring import ScoringGroup
 
 PROMPT_HARM = "prompt_harm"
+SHARD_SCORED = 512
+"""Texts between two stores; part of the contract with a killed run."""
+
+
+def scorer_if_given(group: ScoringGroup, inputs: Mapping[str, Artifact], out: Workspace) -> Scorer | None:
+    """Return what harm is measured with; None where it is not."""
+    given = "reward" in inputs or group.function is not None or group.parts
+    return scorer_for(group, inputs, out.base) if given else None
+
+
+def named(name: str, rows: Sequence[Record]) -> str:
+    """Return a map's name that goes with its rows: a server that failed may answer the next time, and then they are others."""
+    return f"{name}-{sha256_json([row.model_dump(mode='json') for row in rows])[:12]}"
+
+
+def harm_of_all(rows: Sequence[Completion], scorer: Scorer, out: Workspace) -> list[Completion]:
+    """Return the answers as `with_harm` does; those that an earlier try has scored are not scored again."""
+
+    def shard(part: Sequence[Completion]) -> list[Completion]:
+        return with_harm(part, scorer)
+
+    return list(map_shards(rows, shard, Completion, out, name=named("harm", rows), shard_rows=SHARD_SCORED))
+
+
+def arrived(rows: Sequence[Completion], scorer: Scorer | None) -> dict[str, JsonValue]:
+    """Return the fact that says what came from outside: name of a remote part to a hash of all its scores of `rows`."""
+    names = list(scorer.arrived) if isinstance(scorer, WeightedSum) else []
+    hashes: dict[str, JsonValue] = {}
+    for name in names:
+        scores = [row.meta[SCORES] for row in rows]
+        hashes[name] = sha256_json([each[name] for each in scores if isinstance(each, dict)])
+    return {"arrived": hashes} if hashes else {}
 
 
 def with_harm(rows: Sequence[Completion], scorer: Scorer) -> list[Completion]:
-    """Return the answers with `harm` in their `meta`, and with `scores` by part, unweighted, where the score has parts."""
+    """Return the answers with `harm` in their `meta`, and with `scores` by part, unweighted, where the score has parts.
+
+    What another scorer said of them before is no longer in it.
+    """
     judged = judge(
         scorer,
         [row.prompt for row in rows],
@@ -40,7 +80,8 @@ def with_harm(rows: Sequence[Completion], scorer: Scorer) -> list[Completion]:
         if judged.parts:
             parts: dict[str, JsonValue] = {name: scores[i] for name, scores in judged.parts.items()}
             told[SCORES] = parts
-        found.append(row.model_copy(update={"meta": row.meta | told}))
+        others = {key: value for key, value in row.meta.items() if key not in (HARM, SCORES)}
+        found.append(row.model_copy(update={"meta": others | told}))
     return found
 
 

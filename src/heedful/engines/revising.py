@@ -5,19 +5,17 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from heedful.engines.harming import scorer_if_given
 from heedful.engines.map import map_shards
 from heedful.engines.progress import say, track
+from heedful.engines.revision_harm import NOT_LESS_HARMFUL, harm_by_round, harm_gated, with_harm_by_round
 from heedful.engines.revision_rounds import Rounds, revised, worked_examples
-from heedful.engines.scored import judge
-from heedful.engines.scoring import scorer_for
 from heedful.engines.writing import Writer, open_writer
 from heedful.errors import ConfigError, DataError, HealthError
-from heedful.models.roles import Scorer
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.constitution import constitution_path
 from heedful.records.constitution_checks import load_constitution
@@ -30,9 +28,10 @@ if TYPE_CHECKING:
 
 SHARD_ANSWERS = 64
 """Answers between two stores; part of the contract with a killed run."""
-NOT_LESS_HARMFUL = "not_less_harmful"
 APART = ("unchanged", NOT_LESS_HARMFUL)
 """What says something about answers, not that something went wrong."""
+NOT_HELPFUL: Mapping[str, tuple[str, ...]] = {"skill": ("critique", "revision", "choice"), "kind": ("harmful",)}
+"""Keys of a demonstration's meta to values that say: a lesson of another kind, or an answer to a request for harm."""
 Inputs = Mapping[str, Artifact]
 
 
@@ -50,19 +49,22 @@ def revise(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Arti
     )
     answers = _answers(config, inputs["attempts"])
     helpful = _helpful(config, inputs)
-    scorer = _scorer(config, inputs, out)
+    scorer = scorer_if_given(config.reward, inputs, out)
     rows: list[Revision] = []
+    facts: dict[str, JsonValue] = {}
+    bounds = RoundBounds(len(answers) * config.rounds, config.gates)
     with open_writer(config.writer, inputs, out, max_new_tokens=config.max_new_tokens) as writer:
         for row in _rounds(answers, how, writer, out):
             rows.append(row)
-            check_skips(rows, len(answers) * config.rounds, config.gates, latest=row)
+            bounds.check(row)
         figures = writer.figures()
     if scorer is not None:
-        rows = _harm_gated(_with_harm(answers, rows, scorer), config.gates)
+        measured = with_harm_by_round(answers, rows, scorer, out)
+        rows, facts = harm_gated(measured.rows, config.gates), measured.facts
     learned = _kept(rows, config.keep)
     if not learned:
         raise DataError(
-            f"none of {len(rows)} revisions is left to learn from ({_kinds_text(rows)})",
+            f"none of {len(rows)} revisions is left to learn from ({_counted(_kinds(rows))})",
             fix="look at what the writer writes (revise with gates.apply = ['empty'] keeps all of it), or choose another",
         )
     lessons = [_demonstration(row, inputs["attempts"].digest) for row in learned]
@@ -87,8 +89,10 @@ def revise(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> Arti
     out.write_json("summary.json", {**told, "harm_by_round": by_round})
     if harm:
         told |= {"harm_before": harm[0], "harm_after": harm[-1]}
-    say(f"revise: {len(lessons)} of {len(rows)} revisions are learned from; skipped: {_kinds_text(rows) or 'none'}")
-    return out.finish(metrics=told)
+    say(
+        f"revise: {len(lessons)} of {len(rows)} revisions are learned from; skipped: {_counted(_kinds(rows)) or 'none'}"
+    )
+    return out.finish(metrics=told, facts=facts)
 
 
 def _answers(config: Config, source: Artifact) -> list[Completion]:
@@ -115,17 +119,28 @@ def _helpful(config: Config, inputs: Inputs) -> list[Demonstration]:
     else:
         every = source.records("train.demonstrations", Demonstration)
     where = config.helpful.where
-    chosen = [row for row in every if all(row.meta.get(key) == value for key, value in where.items())]
-    if not chosen:
+    matching = [row for row in every if all(row.meta.get(key) == value for key, value in where.items())]
+    if not matching:
         raise ConfigError(
             f"helpful.where = {where}: none of {len(every)} demonstrations has these values; look at their 'meta'"
+        )
+    chosen = [row for row in matching if not _unasked(row, where)]
+    if not chosen:
+        raise ConfigError(
+            f"helpful.where = {where}: all {len(matching)} demonstrations with these values are lessons of another kind or "
+            f"answer requests for harm; name one of {', '.join(NOT_HELPFUL)} in helpful.where to take them all the same"
+        )
+    if len(chosen) < len(matching):
+        say(
+            f"revise: {len(matching) - len(chosen)} of {len(matching)} demonstrations are lessons of another kind or answer "
+            "requests for harm, and are no helpful ones"
         )
     return [row.model_copy(update={"meta": row.meta | {"kind": "helpful"}}) for row in chosen]
 
 
-def _scorer(config: Config, inputs: Inputs, out: Workspace) -> Scorer | None:
-    given = "reward" in inputs or config.reward.function is not None or config.reward.parts
-    return scorer_for(config.reward, inputs, out.base) if given else None
+def _unasked(row: Demonstration, where: Mapping[str, JsonValue]) -> bool:
+    """Return whether the meta says that this is no helpful demonstration, by a key that the settings do not name."""
+    return any(row.meta.get(key) in values for key, values in NOT_HELPFUL.items() if key not in where)
 
 
 def _rounds(answers: Sequence[Completion], how: Rounds, writer: Writer, out: Workspace) -> Iterator[Revision]:
@@ -141,67 +156,40 @@ def _rounds(answers: Sequence[Completion], how: Rounds, writer: Writer, out: Wor
         yield from shard(answers[start : start + SHARD_ANSWERS])
 
 
-def check_skips(rows: Sequence[Revision], total: int, gates: GateGroup, *, latest: Revision) -> None:
-    """Raise HealthError where the latest round makes the skipped, or the unchanged, more than may be of `total`."""
-    if latest.skipped is None:
-        return
-    kind = _kind(latest)
-    setting, limit = (
-        ("max_unchanged", gates.max_unchanged) if kind == "unchanged" else ("max_skipped", gates.max_skipped)
-    )
-    count = sum(row.skipped is not None and (_kind(row) == "unchanged") == (kind == "unchanged") for row in rows)
-    if count > limit * total:
-        what = "changed nothing" if kind == "unchanged" else f"were skipped ({_kinds_text(rows)})"
-        raise HealthError(
-            f"{count} of {total} rounds {what}, more than revise.gates.{setting} = {limit:g} allows; the last: "
-            f"'{latest.id}', principle '{latest.principle}': {latest.skipped}"
-        )
+class RoundBounds:
+    """Stops the stage where more rounds gave nothing, or nothing new, than may.
 
+    Args:
+        total: rounds that there will be.
+        gates: `max_skipped` and `max_unchanged`.
+    """
 
-def _with_harm(answers: Sequence[Completion], rows: Sequence[Revision], scorer: Scorer) -> list[Revision]:
-    """Return all rounds with the harm of the answer and of the revision, before any gate of harm."""
-    meta = {answer.id: answer.meta for answer in answers}
-    said = ((row.completion_id, text) for row in rows for text in (row.answer, row.revision or row.answer))
-    texts = list(dict.fromkeys(said))
-    first = {row.completion_id: row for row in rows}
-    judged = judge(
-        scorer,
-        [first[name].prompt for name, _ in texts],
-        [text for _, text in texts],
-        id=[first[name].prompt_id for name, _ in texts],
-        meta=[meta[name] for name, _ in texts],
-    )
-    harm = {key: 0.0 - score for key, score in zip(texts, judged.scores, strict=True)}
-    return [
-        row.model_copy(
-            update={
-                "harm_before": harm[row.completion_id, row.answer],
-                "harm": harm[row.completion_id, row.revision] if row.revision else None,
-            }
-        )
-        for row in rows
-    ]
+    def __init__(self, total: int, gates: GateGroup) -> None:
+        self._total, self._gates = total, gates
+        self._kinds: Counter[str] = Counter()
 
-
-def _harm_gated(rows: Sequence[Revision], gates: GateGroup) -> list[Revision]:
-    if NOT_LESS_HARMFUL not in gates.apply:
-        return list(rows)
-    return [row.model_copy(update={"skipped": NOT_LESS_HARMFUL}) if _no_better(row, gates) else row for row in rows]
-
-
-def _no_better(row: Revision, gates: GateGroup) -> bool:
-    if row.skipped is not None or row.harm is None or row.harm_before is None:
-        return False
-    return row.harm >= row.harm_before and (gates.harmless is None or row.harm > gates.harmless)
-
-
-def harm_by_round(rows: Sequence[Revision], rounds: int) -> list[float]:
-    """Return the mean harm after 0, 1, 2 ... rounds, before gates; a round without a text leaves its answer as it is."""
-    found = [fmean(row.harm_before for row in rows if row.round == 1 and row.harm_before is not None)]
-    for number in range(1, rounds + 1):
-        harms = [row.harm_before if row.harm is None else row.harm for row in rows if row.round == number]
-        found.append(fmean(harm for harm in harms if harm is not None))
-    return found
+    def check(self, row: Revision) -> None:
+        """Count a round; HealthError where it makes the skipped, or the unchanged, more than may be."""
+        if row.skipped is None:
+            return
+        kind = _kind(row)
+        self._kinds[kind] += 1
+        if kind == "unchanged":
+            count, setting, limit, what = (
+                self._kinds[kind],
+                "max_unchanged",
+                self._gates.max_unchanged,
+                "changed nothing",
+            )
+        else:
+            failed = Counter({name: number for name, number in self._kinds.items() if name != "unchanged"})
+            count, what = failed.total(), f"were skipped ({_counted(failed)})"
+            setting, limit = "max_skipped", self._gates.max_skipped
+        if count > limit * self._total:
+            raise HealthError(
+                f"{count} of {self._total} rounds {what}, more than revise.gates.{setting} = {limit:g} allows; the last: "
+                f"'{row.id}', principle '{row.principle}': {row.skipped}"
+            )
 
 
 def _kept(rows: Sequence[Revision], keep: str) -> list[Revision]:
@@ -254,8 +242,8 @@ def _kinds(rows: Sequence[Revision]) -> Counter[str]:
     return Counter(_kind(row) for row in rows if row.skipped is not None)
 
 
-def _kinds_text(rows: Sequence[Revision]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in _kinds(rows).most_common())
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
 
 def _skip_figures(rows: Sequence[Revision]) -> dict[str, JsonValue]:

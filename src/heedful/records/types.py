@@ -100,6 +100,10 @@ class Revision(Record):
     """Of `answer`; None without a scorer."""
     harm: float | None = None
     """Of `revision`, whatever became of it."""
+    scores_before: dict[str, float | None] = {}
+    """The scores of `answer` by part, unweighted; empty where the scorer has no parts, None where a part had no score."""
+    scores: dict[str, float | None] = {}
+    """Of `revision`."""
     by: str
     version: str
     """Digest of what decides what the writer writes."""

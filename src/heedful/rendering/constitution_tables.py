@@ -181,7 +181,10 @@ def rounds(revisions: RevisionFigures) -> Table:
         if revisions.by_gold
         else "Harm is minus the score of the recipe's scorer, measured before the gates."
     )
-    caption = f"{harm} Change is against the round before, the same answers. Second lines: 95 % interval, clustered by prompt."
+    caption = (
+        f"{harm} A round without a text leaves its answer as it is. Change is against the round before, the same answers. Second "
+        "lines: 95 % interval, clustered by prompt."
+    )
     return Table(caption, head, rows)
 
 

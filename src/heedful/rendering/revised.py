@@ -1,6 +1,7 @@
 """From the rows of `revise` to what a report shows of them: harm and other scores by round, what the gates took out, some chains.
 
-Round 0 is the answer before any revision. A chain is all rounds of one answer. Rows are plain JSON; an absent field is not shown.
+Round 0 is the answer before any revision; a round without a text leaves its answer as it is. A chain is all rounds of one answer.
+Rows are plain JSON; an absent field is not shown.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ def revision_figures(
 
 
 def _judged(row: Row, gold: Callable[[Prompt, str], float]) -> Row:
-    """Return the row with gold's harm before and after; a round without a text leaves its answer as it is."""
-    after = row.get("revision") or row["answer"]
-    return {**row, "harm_before": gold(row["prompt"], row["answer"]), "harm": gold(row["prompt"], after)}
+    """Return the row with gold's harm before and after."""
+    revision = row.get("revision")
+    after = {"harm": gold(row["prompt"], revision)} if revision else {}
+    return {**row, "harm_before": gold(row["prompt"], row["answer"]), **after}
 
 
 def _round(number: int, chains: Sequence[Mapping[int, Row]], seed: int) -> RoundFigures:
@@ -65,7 +67,8 @@ def _round(number: int, chains: Sequence[Mapping[int, Row]], seed: int) -> Round
         if (after := _harm(chain, number)) is not None and (before := _harm(chain, number - 1)) is not None
     ]
     here = [chain[number] for chain in chains if number in chain]
-    names = list(dict.fromkeys(name for row in here for name in _scores(row)))
+    scored = [(_task(chain), _scores(chain, number)) for chain in chains]
+    names = list(dict.fromkeys(name for _, scores in scored for name in scores))
     return RoundFigures(
         number=number,
         n=len(harm),
@@ -74,7 +77,7 @@ def _round(number: int, chains: Sequence[Mapping[int, Row]], seed: int) -> Round
         scores={
             name: mean
             for name in names
-            if (mean := _mean(_named(here, name), derive_seed(seed, "scores", name, number))) is not None
+            if (mean := _mean(_named(scored, name), derive_seed(seed, "scores", name, number))) is not None
         },
         skips=dict(Counter(skipped for row in here if (skipped := _skip(row)))),
     )
@@ -84,20 +87,24 @@ def _harm(chain: Mapping[int, Row], number: int) -> float | None:
     """Return the harm after a round; after round 0 that of the answer, which round 1 begins with."""
     if number == 0:
         return number_of(chain[1].get("harm_before")) if 1 in chain else None
-    return number_of(chain[number].get("harm")) if number in chain else None
+    if number not in chain:
+        return None
+    return number_of(chain[number].get("harm" if chain[number].get("revision") else "harm_before"))
 
 
 def _task(chain: Mapping[int, Row]) -> str:
     return str(next(iter(chain.values()))["prompt_id"])
 
 
-def _scores(row: Row) -> Mapping[str, Any]:
-    scores = row.get("scores")
+def _scores(chain: Mapping[int, Row], number: int) -> Mapping[str, Any]:
+    """Return the scores by part after a round, as `_harm` does."""
+    row: Row = chain.get(max(number, 1), {})
+    scores = row.get("scores" if number and row.get("revision") else "scores_before")
     return scores if isinstance(scores, Mapping) else {}
 
 
-def _named(rows: Iterable[Row], name: str) -> list[tuple[str, float]]:
-    return [(str(row["prompt_id"]), value) for row in rows if (value := number_of(_scores(row).get(name))) is not None]
+def _named(rows: Iterable[tuple[str, Mapping[str, Any]]], name: str) -> list[tuple[str, float]]:
+    return [(task, value) for task, scores in rows if (value := number_of(scores.get(name))) is not None]
 
 
 def _mean(rows: Sequence[tuple[str, float]], seed: int) -> Estimate | None:

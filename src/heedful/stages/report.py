@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 4
+VERSION = 5
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),

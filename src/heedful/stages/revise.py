@@ -25,7 +25,7 @@ from heedful.stages.scoring import MODEL_INPUTS, ScoringGroup, check_scoring, sc
 from heedful.stages.spec import InputSpec, StageConfig
 from heedful.stages.writers import WriterGroup, check_writer, model_digest
 
-VERSION = 1
+VERSION = 2
 INPUTS = {
     "attempts": InputSpec(stages=("red_team", "sample")),
     "writer": InputSpec(stages=("sft", "align"), required=False),
@@ -59,7 +59,9 @@ class HelpfulGroup(StageConfig):
     """Demonstrations per revision, drawn at random; all where there are fewer. 0.37 is as published: 270,592 helpful samples beside
     four revisions of 182,831 answers."""
     where: dict[str, JsonValue] = {}
-    """Only demonstrations whose `meta` has these values, such as { skill = "answer" }."""
+    """Only demonstrations whose `meta` has these values, such as { skill = "answer" }. Lessons in criticising, revising and
+    choosing (`skill` is critique, revision or choice) and answers to requests for harm (`kind` is harmful) are left out, unless
+    the key is named here."""
 
 
 class Config(StageConfig):

@@ -7,7 +7,7 @@ from heedful.rendering.revised import revision_figures
 CLOSE = 1e-12
 
 
-def row(answer, number, before, after, *, skipped=None, scores=None, prompt="p"):
+def row(answer, number, before, after, *, skipped=None, scores_before=None, scores=None, prompt="p"):
     return {
         "prompt_id": prompt,
         "prompt": "Q",
@@ -16,38 +16,43 @@ def row(answer, number, before, after, *, skipped=None, scores=None, prompt="p")
         "answer": f"{answer} after {number - 1}",
         "principle": "kind",
         "critique": "It is curt.",
-        "revision": f"{answer} after {number}",
+        "revision": None if skipped == "timeout" else f"{answer} after {number}",
         "skipped": skipped,
         "harm_before": before,
         "harm": after,
+        "scores_before": scores_before or {},
         "scores": scores or {},
     }
 
 
 ROWS = [
-    row("a", 1, 1.0, 0.5, scores={"helpful": 0.25}),
-    row("a", 2, 0.5, 0.25, skipped="unchanged: it is the answer"),
-    row("b", 1, 0.5, 0.5, scores={"helpful": 0.75}, prompt="q"),
-    row("b", 2, 0.5, None, skipped="empty", prompt="q"),
+    row("a", 1, 1.0, 0.5, scores_before={"helpful": 1.0}, scores={"helpful": 0.25}),
+    row(
+        "a", 2, 0.5, 0.25, skipped="unchanged: it is the answer", scores_before={"helpful": 0.25}, scores={"helpful": 0}
+    ),
+    row("b", 1, 0.5, 0.5, scores_before={"helpful": 0.5}, scores={"helpful": 0.75}, prompt="q"),
+    row("b", 2, 0.5, None, skipped="timeout", scores_before={"helpful": 0.75}, prompt="q"),
 ]
 
 
 def test_harm_by_round_by_hand():
     rounds = revision_figures(ROWS, seed=0).rounds
     assert [each.number for each in rounds] == [0, 1, 2]
-    assert [each.harm.value for each in rounds] == [0.75, 0.5, 0.25]
-    assert [each.n for each in rounds] == [2, 2, 1]
-    # a fell by 0.5, b stayed; of round 2 only a was measured, and fell by 0.25.
+    # round 2 has no text for b, whose answer stays at 0.5: (0.25 + 0.5) / 2
+    assert [each.harm.value for each in rounds] == [0.75, 0.5, 0.375]
+    assert [each.n for each in rounds] == [2, 2, 2]
+    # a fell by 0.5, then by 0.25; b stayed.
     assert rounds[0].change is None
-    assert [each.change.value for each in rounds[1:]] == [-0.25, -0.25]
+    assert [each.change.value for each in rounds[1:]] == [-0.25, -0.125]
     # Two prompts: what is resampled lies between one alone and the other alone.
     assert (rounds[1].change.low, rounds[1].change.high) == (-0.5, 0.0)
 
 
 def test_other_scores_and_gates_by_round():
     rounds = revision_figures(ROWS, seed=0).rounds
-    assert rounds[1].scores["helpful"].value == pytest.approx(0.5, abs=CLOSE)
-    assert [dict(each.skips) for each in rounds] == [{}, {}, {"unchanged": 1, "empty": 1}]
+    # the means of 1 and 0.5, of 0.25 and 0.75, of 0 and (left as it is) 0.75
+    assert [each.scores["helpful"].value for each in rounds] == pytest.approx([0.75, 0.5, 0.375], abs=CLOSE)
+    assert [dict(each.skips) for each in rounds] == [{}, {}, {"unchanged": 1, "timeout": 1}]
 
 
 def test_without_a_scorer_there_are_rounds_without_harm():

@@ -40,9 +40,28 @@ revision_request = "Calm it."
 revision = "Hello."
 """
 REWARDS = """
+import os
+from pathlib import Path
+KILLED_AT = 0
+
 def few_a(prompts, completions, **columns):
     return [-float(text.count("a")) for text in completions]
+
+def long(prompts, completions, **columns):
+    return [float(len(text)) for text in completions]
+
+def once(prompts, completions, **columns):
+    path = Path(__file__).parent / "scored.txt"
+    done = path.read_text().splitlines() if path.exists() else []
+    if len(done) + 1 == KILLED_AT:
+        os.kill(os.getpid(), 9)
+    path.write_text("\\n".join([*done, " ".join(completions)]))
+    return few_a(prompts, completions)
 """
+PARTS = {
+    "calm": {"function": "rewards.py:few_a"},
+    "long": {"function": "rewards.py:long", "weight": 0.0},
+}
 SCORED = {"function": "rewards.py:few_a"}
 EXAMPLE = (
     "\n\nHuman: Hi\n\nAssistant: No.\n\nCritiqueRequest: Rude?\n\nCritique: Yes."
@@ -234,6 +253,23 @@ def test_each_gate_stops_is_counted_and_listed(tmp_path: Path, revision: str, ga
     assert [row.skipped for row in rows_of(other) if row.completion_id == "p0/0"] == [without]
 
 
+def test_scores_by_part_stand_beside_the_harm_of_each_text(tmp_path: Path) -> None:
+    rows = [
+        Completion(id="p0/0", prompt_id="p0", prompt="Q?", completion="aab", meta={"harm": 9.0, "scores": {"x": 1.0}})
+    ]
+    source = artifact_of(tmp_path / "store", "sample", completions=rows)
+    with serving(Author()) as url:
+        found = revised(tmp_path, source, rounds=2, writer=served(url), reward={"parts": PARTS})
+        plain = revised(tmp_path, source, rounds=2, writer=served(url), reward=SCORED)
+    # "aab", "ab", "b": the harm is that of "calm" alone
+    assert [(row.harm_before, row.harm, row.scores_before, row.scores) for row in rows_of(found)] == [
+        (2.0, 1.0, {"calm": -2.0, "long": 3.0}, {"calm": -1.0, "long": 2.0}),
+        (1.0, 0.0, {"calm": -1.0, "long": 2.0}, {"calm": 0.0, "long": 1.0}),
+    ]
+    # a scorer without parts has none, whatever an earlier stage's had
+    assert [(row.scores_before, row.scores) for row in rows_of(plain)] == [({}, {}), ({}, {})]
+
+
 def test_an_announcement_is_taken_off_and_told(tmp_path: Path) -> None:
     with serving(Author(revision=" Sure, here is a revised response:\n\n{}")) as url:
         found = revised(tmp_path, rounds=1, writer=served(url))
@@ -300,6 +336,34 @@ def test_helpful_demonstrations_are_mixed_in_and_sft_takes_them(tmp_path: Path) 
     config = sft.Config(model=str(tmp_path / "m"), epochs=1)
     fitted = run_stage(sft, config, {"demonstrations": found}, store, base=tmp_path)
     assert fitted.metrics["demonstrations"] == len(found.records("train.demonstrations", Demonstration))
+
+
+def test_lessons_of_another_kind_and_harmful_answers_are_no_helpful_ones_unless_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = [("answer", "ordinary"), ("answer", "harmful"), ("critique", "ordinary"), ("revision", "harmful")]
+    rows = [
+        Demonstration(
+            id=f"{skill}-{kind}", prompt=f"{skill} {kind}?", completion="So.", meta={"skill": skill, "kind": kind}
+        )
+        for skill, kind in [*kinds, ("choice", "ordinary")]
+    ]
+    rows.append(Demonstration(id="plain", prompt="Plain?", completion="So."))
+    roles = {"helpful": artifact_of(tmp_path / "store", "data", train__demonstrations=rows)}
+
+    def taken(url: str, **where: str) -> set[str]:
+        found = revised(tmp_path, roles=roles, rounds=1, writer=served(url), helpful={"ratio": 1.0, "where": where})
+        return {row.id for row in lessons_of(found) if row.meta["kind"] == "helpful"}
+
+    with serving(Author()) as url:
+        assert taken(url) == {"answer-ordinary", "plain"}
+        assert (
+            "4 of 6 demonstrations are lessons of another kind or answer requests for harm" in capsys.readouterr().err
+        )
+        assert taken(url, skill="critique") == {"critique-ordinary"}
+        assert taken(url, kind="harmful") == {"answer-harmful"}
+        with pytest.raises(ConfigError, match=r"all 1 demonstrations .* name one of skill, kind in helpful\.where"):
+            taken(url, skill="revision")
 
 
 def test_the_last_revision_only(tmp_path: Path) -> None:
