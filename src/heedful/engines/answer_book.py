@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from heedful.errors import DataError
 from heedful.records.files import sha256_json
 
 FORMAT = 1
@@ -26,6 +27,9 @@ class AnswerBook:
 
     Args:
         path: the file; its folder is made where it is absent.
+
+    Raises:
+        DataError: a line is no answer; names it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,5 +59,14 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     end = whole.rfind(b"\n") + 1
     if end < len(whole):
         os.truncate(path, end)
-    rows = [json.loads(line) for line in whole[:end].splitlines()]
-    return {row["key"]: row["answer"] for row in rows}
+    return dict(_answer(path, number, line) for number, line in enumerate(whole[:end].splitlines(), start=1))
+
+
+def _answer(path: Path, number: int, line: bytes) -> tuple[str, dict[str, Any]]:
+    try:
+        row = json.loads(line)
+        return row["key"], row["answer"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            "no answer of a server", path=path, line=number, fix="delete this line; what it held is asked again"
+        ) from None

@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
-from heedful.engines.judge_client import Client
-from heedful.engines.server_target import Requests, ServerTarget
+from heedful.engines.server_target import ServerTarget
 from heedful.engines.targets import LocalTarget, Target
-from heedful.engines.writing import open_client
+from heedful.engines.text_server import open_text_server
 from heedful.models.folders import resolve_source, source_digest
 from heedful.models.opening import open_generator
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.records.files import sha256_json
 from heedful.records.seeds import derive_seed
 
 if TYPE_CHECKING:
     from heedful.stages.red_team import Config
-    from heedful.stages.writers import EndpointGroup, WriterGroup
+    from heedful.stages.writers import WriterGroup
 
 Inputs = Mapping[str, Artifact]
 
@@ -45,7 +41,7 @@ def open_target(config: Config, inputs: Inputs, out: Workspace, *, seed: int) ->
     return _open(config.target, asking, inputs, out)
 
 
-def open_writer(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> AbstractContextManager[Target]:
+def open_lister(config: Config, inputs: Inputs, out: Workspace, *, seed: int) -> AbstractContextManager[Target]:
     """Open the model that writes new prompts, and close its connections behind it."""
     seed = derive_seed(seed, "lists")
     asking = _Asking("generator", "generate.writer", 1, config.generate.max_new_tokens, seed, lists=True)
@@ -57,36 +53,15 @@ def _open(group: WriterGroup, asking: _Asking, inputs: Inputs, out: Workspace) -
     if group.server is None:
         yield _local(group, asking, inputs, out)
         return
-    client = open_client(group.server, f"{asking.place}.server", out)
-    try:
-        yield _served(group, group.server, asking, client)
-    finally:
-        client.close()
-
-
-def _served(group: WriterGroup, settings: EndpointGroup, asking: _Asking, client: Client) -> ServerTarget:
-    told: dict[str, JsonValue] = {
-        "url": settings.url,
-        "model": settings.model,
-        "api": settings.api,
-        "snapshot": settings.snapshot,
-    }
-    requests = Requests(
-        model=settings.model,
-        api=settings.api,
+    opening = open_text_server(
+        group.server,
+        f"{asking.place}.server",
+        out,
         temperature=group.temperature,
         max_new_tokens=asking.max_new_tokens,
-        lists=asking.lists,
     )
-    return ServerTarget(
-        client,
-        requests,
-        source=sha256_json(told)[:20],
-        num_completions=asking.num_completions,
-        seed=asking.seed,
-        concurrency=settings.concurrency,
-        prices=(settings.price_in, settings.price_out),
-    )
+    with opening as server:
+        yield ServerTarget(server, num_completions=asking.num_completions, seed=asking.seed, lists=asking.lists)
 
 
 def _local(group: WriterGroup, asking: _Asking, inputs: Inputs, out: Workspace) -> LocalTarget:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from heedful.engines.attack_opening import open_writer
+from heedful.engines.attack_opening import open_lister
 from heedful.engines.progress import say
 from heedful.engines.proposing import GENERATED, ORIGIN, Collected, example_of, lists, read_items
 from heedful.engines.skipping import Skips
@@ -64,7 +64,7 @@ def new_prompts(
     known = [*given, *(PromptRecord(id=f"example-{i}", prompt=text) for i, text in enumerate(group.examples))]
     collected = Collected(known, group.num_prompts, group.max_similarity, {ORIGIN: GENERATED})
     asked = 0
-    with open_writer(config, inputs, out, seed=seed) as writer:
+    with open_lister(config, inputs, out, seed=seed) as writer:
         for written in _written(writer, group, _examples(group, known), out, seed=seed):
             if isinstance(written, Unanswered):
                 skips.rows.append(written.model_copy(update={"prompt_id": None}))

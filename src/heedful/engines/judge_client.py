@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import JsonValue
@@ -19,12 +20,16 @@ from heedful.engines.answer_book import AnswerBook, key_of
 from heedful.engines.judging import Skip, Skipped
 from heedful.errors import ConfigError, HealthError
 
+PATHS = {"completions": "completions", "chat": "chat/completions"}
+"""Below the server's address, by interface."""
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 REFUSED = frozenset({400, 413, 422})
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, whatever the server asks for."""
 SHOWN = 160
 """Characters of a server's own message that are kept."""
+Row = TypeVar("Row")
+Out = TypeVar("Out")
 _OVER_CONTEXT = ("context", "too long", "maximum length", "max_model_len")
 
 
@@ -68,6 +73,15 @@ class Usage:
             self.prompt_tokens += prompt
             self.completion_tokens += completion
 
+    def figures(self, name: str, price_in: float, price_out: float) -> dict[str, JsonValue]:
+        """Return requests, tokens and cost, under names that begin with `name`; prices are of a million tokens."""
+        return {
+            f"{name}_requests": self.requests,
+            f"{name}_prompt_tokens": self.prompt_tokens,
+            f"{name}_completion_tokens": self.completion_tokens,
+            f"{name}_cost": (self.prompt_tokens * price_in + self.completion_tokens * price_out) / 1e6,
+        }
+
 
 class Client:
     """Posts JSON to a server, and gives back what `read` makes of the answer.
@@ -101,7 +115,9 @@ class Client:
         self._key = _key(server.key, setting)
         self._next, self._lock = 0.0, threading.Lock()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._http = httpx.Client(timeout=server.timeout, headers=headers, follow_redirects=False)
+        # The caller says how many go out together; a pool of fewer connections would count waiting for one as a timeout.
+        unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self._http = httpx.Client(timeout=server.timeout, headers=headers, follow_redirects=False, limits=unlimited)
 
     def ask(
         self, path: str, body: dict[str, JsonValue], read: Callable[[Any], dict[str, Any] | Skipped]
@@ -155,7 +171,8 @@ class Client:
                 if not isinstance(found, Skipped) or found.kind in ("refused", "context", "truncated"):
                     return found
                 failed = found
-                self._heed_retry_after(answer)
+                if attempt < self._server.retries:
+                    self._heed_retry_after(answer)
         if failed.detail == "unreachable":
             raise HealthError(
                 f"{self._setting}: {self._server.url} cannot be reached; start it and run the same command again"
@@ -203,6 +220,17 @@ class Client:
         """Return a server's words on one line, cut short, our key taken out of them should they quote it."""
         said = " ".join(text.split())
         return (said.replace(self._key, "***") if self._key else said)[:SHOWN]
+
+
+def side_by_side(function: Callable[[Row], Out], rows: Sequence[Row], concurrency: int) -> list[Out]:
+    """Return `function` of each row, in order, so many under way at the same time. Where one raises, no further one is begun."""
+    with ThreadPoolExecutor(concurrency) as pool:
+        waiting = [pool.submit(function, row) for row in rows]
+        try:
+            return [each.result() for each in waiting]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def check_address(url: str, setting: str = "judge.server") -> None:

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from heedful.engines.answer_book import AnswerBook
-from heedful.engines.judge_client import Client, Server, Usage
+from heedful.engines.client_opening import open_client, server_of
+from heedful.engines.judge_client import Usage
 from heedful.engines.judge_scores import PreferenceJudge
 from heedful.engines.judge_server import Asking, ServerJudge
 from heedful.engines.judging import Judge
 from heedful.records.artifacts import Artifact, Workspace
-from heedful.records.paths import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from heedful.stages.judges import JudgeGroup, ServerGroup
 
-BOOK = "answers.jsonl"
 REWARD_MODEL = "reward.json"
 """What a folder of a reward model holds, and one of a language model does not."""
 
@@ -52,15 +50,7 @@ class Opened:
 
     def figures(self) -> dict[str, JsonValue]:
         """Return requests, tokens and cost of a server; nothing for a model on this machine."""
-        if self._usage is None:
-            return {}
-        cost = self._usage.prompt_tokens * self._prices[0] + self._usage.completion_tokens * self._prices[1]
-        return {
-            "judge_requests": self._usage.requests,
-            "judge_prompt_tokens": self._usage.prompt_tokens,
-            "judge_completion_tokens": self._usage.completion_tokens,
-            "judge_cost": cost / 1e6,
-        }
+        return {} if self._usage is None else self._usage.figures("judge", *self._prices)
 
 
 @contextmanager
@@ -88,14 +78,6 @@ def preference_source(group: JudgeGroup, inputs: Mapping[str, Artifact], base: P
 
 @contextmanager
 def _server(group: JudgeGroup, settings: ServerGroup, out: Workspace) -> Iterator[Opened]:
-    server = Server(
-        url=settings.url,
-        key=settings.key,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        backoff=settings.backoff,
-        requests_per_minute=settings.requests_per_minute,
-    )
     asking = Asking(
         model=settings.model,
         api=settings.api,
@@ -104,12 +86,9 @@ def _server(group: JudgeGroup, settings: ServerGroup, out: Workspace) -> Iterato
         thought_tokens=group.thought_tokens,
         concurrency=settings.concurrency,
     )
-    folder = resolve(settings.cache, out.base) if settings.cache else out.folder("parts")
-    client = Client(server, AnswerBook(folder / BOOK), snapshot=settings.snapshot)
-    try:
-        yield Opened(ServerJudge(client, server, asking), client.usage, (settings.price_in, settings.price_out))
-    finally:
-        client.close()
+    with open_client(settings, "judge.server", out) as client:
+        judge = ServerJudge(client, server_of(settings), asking)
+        yield Opened(judge, client.usage, (settings.price_in, settings.price_out))
 
 
 def _local(group: JudgeGroup, inputs: Mapping[str, Artifact], out: Workspace) -> Judge:

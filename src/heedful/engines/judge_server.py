@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from heedful.engines.judge_client import Client, Server
+from heedful.engines.judge_client import PATHS, Client, Server, side_by_side
 from heedful.engines.judge_text import disarmed
 from heedful.engines.judging import Answered, Asked, Skipped
 from heedful.records.files import sha256_json
@@ -23,7 +22,6 @@ from heedful.records.formats import HUMAN
 from heedful.records.layouts import STEP_BY_STEP, THEREFORE
 
 Api = Literal["completions", "chat"]
-PATHS = {"completions": "completions", "chat": "chat/completions"}
 OPENING = " ("
 """Ends a text whose next letter is the verdict."""
 ANSWER_TOKENS = 4
@@ -71,13 +69,7 @@ class ServerJudge:
 
     def answer(self, asked: Sequence[Asked]) -> list[Answered | Skipped]:
         """Return log-probs or votes per question."""
-        with ThreadPoolExecutor(self._asking.concurrency) as pool:
-            waiting = [pool.submit(self._one, one) for one in asked]
-            try:
-                return [each.result() for each in waiting]
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        return side_by_side(self._one, asked, self._asking.concurrency)
 
     def _one(self, asked: Asked) -> Answered | Skipped:
         text = asked.prefix + disarmed(asked.text)

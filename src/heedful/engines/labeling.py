@@ -16,7 +16,7 @@ from heedful.engines.judging import Labeling, Pair, preference
 from heedful.engines.label_calibration import People
 from heedful.engines.pair_calibration import FEWEST_PAIRS
 from heedful.engines.progress import say
-from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, skip_figures, terms_of
+from heedful.engines.questioning import SkipLimit, ask_all, bias_figures, kinds_text, skip_figures, terms_of
 from heedful.errors import DataError
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.seeds import derive_seed
@@ -41,8 +41,12 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     if people:
         figures |= labeler.learn(people, [*pairs, *checked], seed=derive_seed(seed, "calibration"))
     labels = labeler.labels(pairs)
+    every = [verdict for found in said.values() for verdict in found]
     if not labels:
-        raise DataError(f"none of {len(pairs)} pairs has a verdict; see why in {out.path / 'parts'}")
+        raise DataError(
+            f"none of {len(pairs)} pairs has a verdict ({kinds_text(every)})",
+            fix="choose another judge, or shorter answers",
+        )
     train, tune = split(labels, config.tune_fraction, seed=derive_seed(seed, "split"))
     out.write("verdicts", (verdict for pair in [*pairs, *checked] for verdict in said[pair.completion_ids]))
     out.write("train.preferences", train)
@@ -52,7 +56,6 @@ def label(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, see
     if terms.principled is not None:
         constitution = terms.principled.constitution
         out.write_json("constitution.json", {"digest": constitution.digest, **constitution.model_dump(mode="json")})
-    every = [verdict for found in said.values() for verdict in found]
     metrics: dict[str, JsonValue] = {
         "pairs": len(pairs),
         "identical_pairs": identical,

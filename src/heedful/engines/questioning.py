@@ -78,12 +78,11 @@ class SkipLimit:
         """Raise HealthError where more are skipped already than may be of `total`."""
         if len(skipped) <= self.share * total:
             return
-        kinds = ", ".join(f"{count} {kind}" for kind, count in _kinds(skipped).most_common())
         last = skipped[-1]
         by = f", principle '{last.principle}'" if last.principle else ""
         raise HealthError(
-            f"{len(skipped)} of {total} questions were skipped ({kinds}), more than {self.stage}.max_skipped = {self.share:g} "
-            f"allows; the last: task '{last.task_id}'{by}: {last.skipped}"
+            f"{len(skipped)} of {total} questions were skipped ({kinds_text(skipped)}), more than "
+            f"{self.stage}.max_skipped = {self.share:g} allows; the last: task '{last.task_id}'{by}: {last.skipped}"
         )
 
 
@@ -198,6 +197,11 @@ def _shard(terms: Terms, judge: Judge | PreferenceJudge) -> Callable[[Sequence[P
 
 def _kinds(said: Sequence[Verdict]) -> Counter[str]:
     return Counter(verdict.skipped.partition(":")[0] for verdict in said if verdict.skipped is not None)
+
+
+def kinds_text(said: Sequence[Verdict]) -> str:
+    """Return the kinds of skips with their counts, in words."""
+    return ", ".join(f"{count} {kind}" for kind, count in _kinds(said).most_common())
 
 
 def skip_figures(said: Sequence[Verdict]) -> dict[str, JsonValue]:

@@ -7,19 +7,18 @@ is nothing. A server's answers are in its book before they are used; a model on 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
-from heedful.engines.answer_book import AnswerBook
 from heedful.engines.generation import sample
-from heedful.engines.judge_client import Client, Server
+from heedful.engines.judge_client import side_by_side
 from heedful.engines.judge_text import disarmed, plain_tokens
 from heedful.engines.judging import Skipped
+from heedful.engines.text_server import TextServer, open_text_server
 from heedful.models.folders import resolve_source, source_digest
 from heedful.models.opening import open_generator
 from heedful.models.policy import LanguagePolicy
@@ -27,13 +26,10 @@ from heedful.models.trunks import PromptTokens
 from heedful.records.artifacts import Artifact, Workspace
 from heedful.records.files import sha256_json
 from heedful.records.layouts import MARKERS
-from heedful.records.paths import resolve
 
 if TYPE_CHECKING:
-    from heedful.stages.writers import EndpointGroup, WriterGroup
+    from heedful.stages.writers import WriterGroup
 
-BOOK = "answers.jsonl"
-PATHS = {"completions": "completions", "chat": "chat/completions"}
 GO_ON = "\n\nGo on with this text, from its last line to the end of that turn. Write nothing else."
 """What a chat model is told about a text; a base model goes on by itself."""
 STOPS = ["\n\nHuman:", "\n\nAssistant:", "\n\nCritiqueRequest:", "\n\nRevisionRequest:"]
@@ -131,59 +127,28 @@ class LocalWriter:
 
 
 class ServerWriter:
-    """A model behind a server; see `judge_client.Client` for what it raises.
-
-    Args:
-        client: asks, tries again, and remembers.
-        settings: the model's name there, the interface, and how many requests are under way together.
-        temperature: of all draws.
-        max_new_tokens: per text.
-    """
+    """A model behind a server, which is asked for what follows texts."""
 
     remembers = True
 
-    def __init__(self, client: Client, settings: EndpointGroup, *, temperature: float, max_new_tokens: int) -> None:
-        told: dict[str, JsonValue] = {
-            "url": settings.url,
-            "model": settings.model,
-            "api": settings.api,
-            "snapshot": settings.snapshot,
-            "temperature": temperature,
-            "max_new_tokens": max_new_tokens,
-        }
-        self.name, self.version = settings.model, sha256_json(told)[:20]
-        self._client, self._settings = client, settings
-        self._drawn: dict[str, JsonValue] = {"max_tokens": max_new_tokens, "temperature": temperature}
+    def __init__(self, server: TextServer) -> None:
+        self.name, self.version = server.model, sha256_json({**server.identity, **server.drawn})[:20]
+        self._server = server
 
     def write(self, rows: Sequence[ToWrite]) -> list[str | Skipped]:
         """Return what follows each text, or why there is nothing; requests go out side by side."""
-        with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            waiting = [pool.submit(self._one, row) for row in rows]
-            try:
-                return [each.result() for each in waiting]
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        return side_by_side(self._one, rows, self._server.concurrency)
 
     def figures(self) -> dict[str, JsonValue]:
         """Return requests, tokens and cost of what was answered."""
-        usage, settings = self._client.usage, self._settings
-        cost = usage.prompt_tokens * settings.price_in + usage.completion_tokens * settings.price_out
-        return {
-            "writer_requests": usage.requests,
-            "writer_prompt_tokens": usage.prompt_tokens,
-            "writer_completion_tokens": usage.completion_tokens,
-            "writer_cost": cost / 1e6,
-        }
+        return self._server.figures("writer")
 
     def _one(self, row: ToWrite) -> str | Skipped:
-        text, api = disarmed(row.text), self._settings.api
-        body: dict[str, JsonValue] = {"model": self._settings.model, **self._drawn, "seed": row.seed % 2**31}
-        if api == "chat":
-            body["messages"] = [{"role": "user", "content": text + GO_ON}]
-        else:
-            body |= {"prompt": text, "stop": list(STOPS)}
-        found = self._client.ask(PATHS[api], body, kept_text)
+        text = disarmed(row.text)
+        opened: dict[str, JsonValue] = {"prompt": text, "stop": list(STOPS)}
+        if self._server.chat:
+            opened = {"messages": [{"role": "user", "content": text + GO_ON}]}
+        found = self._server.ask(opened, seed=row.seed)
         return found if isinstance(found, Skipped) else _whole(found["text"], ended=found["finish"] != "length")
 
 
@@ -192,36 +157,6 @@ def _whole(text: str, *, ended: bool) -> str | Skipped:
     if not ended and not any(marker in text for marker in MARKERS):
         return Skipped("truncated", "the text did not end within max_new_tokens")
     return cut(text)
-
-
-def kept_text(answer: Any) -> dict[str, Any] | Skipped:
-    """Return what is kept of a server's answer.
-
-    Raises:
-        ValueError, KeyError, TypeError, IndexError: it has another shape.
-    """
-    choice = answer["choices"][0]
-    if choice.get("finish_reason") == "content_filter":
-        return Skipped("refused", "the server's filter stopped the answer")
-    text = choice["text"] if "text" in choice else choice["message"]["content"]
-    if not isinstance(text, str):
-        raise ValueError("the answer is no text")
-    usage = answer.get("usage")
-    return {"text": text, "finish": choice.get("finish_reason"), "usage": usage if isinstance(usage, dict) else None}
-
-
-def open_client(settings: EndpointGroup, setting: str, out: Workspace) -> Client:
-    """Return what asks a server, with its book; `setting` is what messages call its settings."""
-    server = Server(
-        url=settings.url,
-        key=settings.key,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        backoff=settings.backoff,
-        requests_per_minute=settings.requests_per_minute,
-    )
-    folder = resolve(settings.cache, out.base) if settings.cache else out.folder("parts")
-    return Client(server, AnswerBook(folder / BOOK), snapshot=settings.snapshot, setting=setting)
 
 
 @contextmanager
@@ -238,8 +173,8 @@ def open_writer(
             max_new_tokens=max_new_tokens,
         )
         return
-    client = open_client(group.server, f"{role}.server", out)
-    try:
-        yield ServerWriter(client, group.server, temperature=group.temperature, max_new_tokens=max_new_tokens)
-    finally:
-        client.close()
+    opening = open_text_server(
+        group.server, f"{role}.server", out, temperature=group.temperature, max_new_tokens=max_new_tokens
+    )
+    with opening as server:
+        yield ServerWriter(server)

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from heedful.errors import ConfigError
+from heedful.stages.keys import KeyVariable
 from heedful.stages.spec import StageConfig
 
 
@@ -21,7 +22,7 @@ class ServerGroup(StageConfig):
     """The model's name there."""
     api: Literal["completions", "chat"] = "completions"
     """`completions` goes on with a text, which base models understand; `chat` puts the question as a user's turn."""
-    key: str = ""
+    key: KeyVariable = ""
     """Name of the environment variable that holds the key. The key itself is never stored or shown."""
     top_logprobs: int = Field(default=5, ge=0, le=20)
     """Alternatives asked for at the verdict's place; 0 asks for votes only."""

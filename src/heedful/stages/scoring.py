@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from heedful.errors import ConfigError
 from heedful.records.recipes import nearest
+from heedful.stages.keys import KeyVariable
 from heedful.stages.spec import InputSpec, StageConfig
 
 MODEL_INPUTS = {
@@ -70,7 +71,7 @@ class ServiceGroup(StageConfig):
 
     url: str
     """Where it is asked, such as "http://127.0.0.1:8500/score"; its name is resolved once per run."""
-    token: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    token: KeyVariable | None = Field(default=None, min_length=1)
     """Name of the environment variable that holds the service's token; the token itself stands nowhere. Needs https, or this
     machine."""
     allow: list[str] = []

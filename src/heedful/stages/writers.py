@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from heedful.errors import ConfigError
+from heedful.stages.keys import KeyVariable
 from heedful.stages.spec import StageConfig
 
 
@@ -21,7 +22,7 @@ class EndpointGroup(StageConfig):
     """The model's name there."""
     api: Literal["completions", "chat"] = "chat"
     """`chat` sends turns; `completions` goes on with a text, "\\n\\nHuman: ...\\n\\nAssistant:", which base models understand."""
-    key: str = ""
+    key: KeyVariable = ""
     """Name of the environment variable that holds the key. The key itself is never stored or shown."""
     timeout: float = Field(default=60.0, gt=0)
     """Seconds for one request."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from heedful.engines.judge_client import Client, Server, check_address
 from heedful.engines.judge_server import Asking, ServerJudge, read_logprobs
 from heedful.engines.judge_text import disarmed
 from heedful.engines.judging import Answered, Asked, Skipped
-from heedful.errors import ConfigError, HealthError
+from heedful.errors import ConfigError, DataError, HealthError
 from heedful.records.constitution import Principle
 from heedful.records.layouts import conversation, question, thinking_question
 from tests.judge_server import KEY, Desk, Reply, as_json, serving
@@ -199,6 +200,26 @@ def test_a_server_says_how_long_to_wait(tmp_path: Path) -> None:
     assert waits == [7.0, 1.0]
 
 
+def test_nobody_waits_after_the_last_try(tmp_path: Path) -> None:
+    busy = as_json({}, 429, **{"Retry-After": "7"})
+    with judge(Desk(trouble=always(busy)), tmp_path, retries=1) as (found, _, waits):
+        assert isinstance(found.answer([asked()])[0], Skipped)
+    assert waits == [7.0, 1.0]
+
+
+def test_more_requests_than_a_pool_of_connections_has_go_out_together(tmp_path: Path) -> None:
+    """The server answers none before all are there."""
+    together = 104
+    gate = threading.Barrier(together)
+
+    def wait(number: int, body: dict[str, Any]) -> None:
+        gate.wait(timeout=60)
+
+    with judge(Desk(trouble=wait), tmp_path, concurrency=together, timeout=90.0, retries=0) as (found, _, _):
+        answers = found.answer([asked(seed=seed) for seed in range(together)])
+    assert all(isinstance(answer, Answered) for answer in answers)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_stops_at_once_and_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
@@ -296,6 +317,15 @@ def test_the_book_forgets_half_a_line_and_nothing_else(tmp_path: Path) -> None:
     assert again.get("half") is None
     again.put("l", {})
     assert AnswerBook(path).get("l") == {}
+
+
+def test_a_line_of_the_book_that_is_no_answer_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    AnswerBook(path).put("k", {"text": "a"})
+    with path.open("ab") as stream:
+        stream.write(b'{"key": "l"}\n')
+    with pytest.raises(DataError, match=r"answers\.jsonl:2: no answer of a server"):
+        AnswerBook(path)
 
 
 def test_a_key_depends_on_everything_that_matters() -> None:

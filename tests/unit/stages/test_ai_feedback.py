@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from heedful.testing.policies import byte_reward, byte_tokenizer
 from heedful.testing.speakers import letters_causal, policy_artifact
 from heedful.testing.tiny import tiny_causal
 from tests.judge_server import KEY, Desk, as_json, serving
+from tests.killed_stages import Killer, Process, as_text
 from tests.tolerances import FP32, FP64
 
 BRIEF = """
@@ -234,6 +236,29 @@ def test_cut_anywhere_nothing_is_asked_twice(tmp_path: Path) -> None:
         other = labeled(tmp_path, source, **shared, criterion="calm")
         assert desk.answered == before
         assert other.metrics["judge_requests"] == 2 * PROMPTS * K
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_killed_with_kill_9_nothing_that_was_answered_is_asked_twice(tmp_path: Path, concurrency: int) -> None:
+    """In a process of its own. Of several requests under way together, those that the book does not hold yet are asked again."""
+    desk, base = Desk(), tmp_path / "cut"
+    killer = Killer({30})
+    desk.trouble = killer
+    source = answers(base / "store")
+    (base / "brief.toml").write_text(BRIEF)
+    with serving(desk) as url:
+        settings = {"constitution": "brief.toml", "judge": served(url, concurrency=concurrency)}
+        killer.process = Process("ai_feedback", base, {"samples": source}, settings)
+        assert killer.process.run() == -signal.SIGKILL
+        again = labeled(base, source, judge=served(url, concurrency=concurrency))
+        asked = list(map(as_text, desk.bodies))
+        whole = labeled(tmp_path, answers(tmp_path / "store"), judge=served(url, concurrency=concurrency))
+    # each pair by one principle in both orders
+    assert len(set(asked)) == again.metrics["questions"] == 2 * PROMPTS * K
+    assert len(killer.unanswered) == 1
+    assert len(set(asked)) + 1 <= len(asked) <= len(set(asked)) + concurrency
+    for name in ("verdicts", "train.preferences", "tune.preferences"):
+        assert again.file(f"{name}.jsonl").read_bytes() == whole.file(f"{name}.jsonl").read_bytes()
 
 
 def test_skips_are_counted_listed_and_bounded(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_tokenizer
 from heedful.testing.speakers import letters_causal, phrase_causal, policy_artifact
 from tests.judge_server import KEY, Desk, Reply, as_json, serving
+from tests.killed_stages import Killer, Process, as_text
 from tests.tolerances import FP32_SUM
 
 LETTERS = "abcdefgh"
@@ -366,9 +368,12 @@ def by_server(base: Path, url: str, **changes: Any) -> Artifact:
     there = [Artifact.open(path.parent) for path in (base / "store").glob("*/manifest.json")]
     data = next((artifact for artifact in there if artifact.stage == "data"), None)
     roles = {"target": None, "prompts": data or data_of(base / "store", prompts())}
+    return attacked(base, roles=roles, **asking(url, **changes))
+
+
+def asking(url: str, **changes: Any) -> dict[str, Any]:
     generate = {"num_prompts": 3, "writer": served(url, **changes)}
-    settings = {"target": served(url, **changes), "generate": generate, "num_completions": 2}
-    return attacked(base, roles=roles, **settings)
+    return {"target": served(url, **changes), "generate": generate, "num_completions": 2}
 
 
 @pytest.mark.parametrize("api", ["chat", "completions"])
@@ -425,6 +430,25 @@ def test_two_runs_by_a_server_are_alike_and_a_cut_one_asks_nothing_twice(tmp_pat
     assert number == cut.metrics["target_requests"] + cut.metrics["writer_requests"]  # type: ignore[operator]
     for name in ("train.prompts", "completions", "duplicates"):
         assert (cut.path / f"{name}.jsonl").read_bytes() == (calm.path / f"{name}.jsonl").read_bytes()
+
+
+def test_killed_with_kill_9_nothing_is_asked_twice(tmp_path: Path) -> None:
+    """In processes of their own: one is killed while it writes new prompts, one while it attacks."""
+    killer, base = Killer({2, 20}, assistant), tmp_path / "cut"
+    desk = Desk(trouble=killer)
+    source = data_of(base / "store", prompts())
+    (base / "rewards.py").write_text(REWARDS)
+    with serving(desk) as url:
+        settings = {"max_new_tokens": 8, "reward": FUNCTION, **asking(url, concurrency=1)}
+        killer.process = Process("red_team", base, {"prompts": source}, settings)
+        assert [killer.process.run() for _ in range(2)] == [-signal.SIGKILL] * 2
+        cut = by_server(base, url, concurrency=1)
+        asked = list(map(as_text, desk.bodies))
+        calm = by_server(tmp_path / "calm", url, concurrency=1)
+    assert sorted(asked) == sorted([*set(asked), *killer.unanswered])
+    assert len(set(asked)) == cut.metrics["target_requests"] + cut.metrics["writer_requests"]  # type: ignore[operator]
+    for name in ("train.prompts", "completions", "duplicates"):
+        assert cut.file(f"{name}.jsonl").read_bytes() == calm.file(f"{name}.jsonl").read_bytes()
 
 
 def test_what_a_server_declines_is_listed_and_a_passing_failure_is_asked_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_tokenizer
 from heedful.testing.speakers import phrase_causal, policy_artifact
 from heedful.testing.tiny import tiny_causal
-from tests.judge_server import as_json, serving
+from tests.judge_server import KEY, as_json, serving
+from tests.killed_stages import Killer, Process, as_text
 from tests.writer_server import Author
 
 BRIEF = """
@@ -79,17 +81,22 @@ def attempts(store: Path, count: int = 6, text: str = "aab{}") -> Artifact:
     return artifact_of(store, "sample", completions=rows)
 
 
-def made(store: Path) -> Artifact | None:
-    """The attempts that an earlier call has made."""
+def made(store: Path, stage: str = "sample") -> Artifact | None:
+    """The artifact of a stage that an earlier call has made."""
     found = [Artifact.open(path.parent) for path in store.glob("*/manifest.json")]
-    return next((artifact for artifact in found if artifact.stage == "sample"), None)
+    return next((artifact for artifact in found if artifact.stage == stage), None)
+
+
+def prepare(base: Path, *, killed_at: int = 0) -> None:
+    base.mkdir(exist_ok=True)
+    (base / "brief.toml").write_text(BRIEF)
+    (base / "rewards.py").write_text(REWARDS.replace("KILLED_AT = 0", f"KILLED_AT = {killed_at}"))
 
 
 def revised(
     base: Path, source: Artifact | None = None, *, roles: dict[str, Any] | None = None, **settings: Any
 ) -> Artifact:
-    (base / "brief.toml").write_text(BRIEF)
-    (base / "rewards.py").write_text(REWARDS)
+    prepare(base)
     store = base / "store"
     inputs = {"attempts": source or made(store) or attempts(store), **(roles or {})}
     config = parse_settings(load_verb("revise"), {"constitution": "brief.toml", **settings}, "revise")
@@ -153,6 +160,47 @@ def test_cut_anywhere_nothing_is_asked_twice(tmp_path: Path) -> None:
         whole = revised(tmp_path / "whole", source, rounds=2, writer=served(url, concurrency=1))
     for name in ("revisions", "train.demonstrations", "tune.demonstrations"):
         assert (cut.path / f"{name}.jsonl").read_bytes() == (whole.path / f"{name}.jsonl").read_bytes()
+
+
+def test_killed_with_kill_9_nothing_is_asked_or_scored_twice(tmp_path: Path) -> None:
+    """In processes of their own: one is killed while it asks for critiques, one for revisions, one while texts are scored."""
+    author, base = Author(), tmp_path / "cut"
+    killer = Killer({3, 12})
+    author.trouble = killer
+    with serving(author) as url:
+        settings = {
+            "constitution": "brief.toml",
+            "rounds": 2,
+            "writer": served(url, concurrency=1),
+            "reward": {"function": "rewards.py:once"},
+        }
+        killer.process = Process(
+            "revise",
+            base,
+            {"attempts": attempts(base / "store", 4)},
+            settings,
+            patches={"heedful.engines.harming.SHARD_SCORED": 2},
+        )
+        prepare(base, killed_at=4)
+        ends = [killer.process.run() for _ in range(3)]
+        assert ends == [-signal.SIGKILL] * 3
+        scored = (base / "scored.txt").read_text().splitlines()
+        assert len(scored) == 3
+        prepare(base)
+        assert killer.process.run() == 0
+        asked = list(map(as_text, author.bodies))
+        # 4 answers, 2 rounds, a critique and a revision each; what was under way was never answered
+        assert author.answered == len(set(asked)) == 16
+        assert sorted(asked) == sorted([*set(asked), *killer.unanswered])
+        # each answer and its two revisions, two by two: "aab0 ab0", "b0 aab1" and so on
+        rest = (base / "scored.txt").read_text().splitlines()
+        assert rest[:3] == scored
+        assert sorted(" ".join(rest).split()) == sorted(f"{a}b{i}" for a in ("aa", "a", "") for i in range(4))
+        again = made(base / "store", "revise")
+        whole = revised(tmp_path, attempts(tmp_path / "store", 4), **{**settings, "reward": SCORED})
+    assert again is not None
+    for name in ("revisions", "train.demonstrations", "tune.demonstrations"):
+        assert again.file(f"{name}.jsonl").read_bytes() == whole.file(f"{name}.jsonl").read_bytes()
 
 
 PHRASES = {" ok": 0.4, " aa": 0.2, "": 0.4}
@@ -406,6 +454,10 @@ def test_quoted_markers_are_no_turns() -> None:
         ({"constitution": "mute.toml"}, "none of its 1 principles has a critique and revision request"),
         ({"where": {"odd": 7}}, "none of 6 answers has these values"),
         ({"writer": {}}, "writer: there is none"),
+        (
+            {"writer": {"server": {"url": "http://127.0.0.1:9/v1", "model": "m", "key": KEY}}},
+            "revise.writer.server.key: expected the name of an environment variable, such as SERVER_KEY, never the key",
+        ),
         ({"gates": {"harmless": 0.0}}, "gates.harmless: nothing measures harm"),
     ],
 )
@@ -415,6 +467,7 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path: Path, settings: dict[
         revised(tmp_path, **{"writer": served("http://127.0.0.1:9/v1"), **settings})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
 
 
 def test_a_server_that_is_not_there_stops_the_stage(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_a_part_that_is_wrong(part: dict[str, Any], message: str) -> None:
         checked({"x": part})
     assert str(caught.value).startswith("r.toml: align.reward")
     assert "secret@" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["Helpful", "two words", "a.b", "", "1st", "a\n"])
