@@ -74,8 +74,10 @@ def peak_mib() -> float:
 
 
 def split(rows: Sequence[Any], fold: int, key: Callable[[Any], str]) -> tuple[list[Any], list[Any]]:
-    """Return the rows of the other folds and those of this one."""
+    """Return the rows of the other folds and those of this one; where a trial's prompts miss the fold, its first is held out."""
     inside = [sources.fold_of(key(row)) == fold for row in rows]
+    if not any(inside):
+        inside = [key(row) == key(rows[0]) for row in rows]
     return [r for r, i in zip(rows, inside, strict=True) if not i], [r for r, i in zip(rows, inside, strict=True) if i]
 
 
@@ -140,7 +142,9 @@ def truth(fold: int, arm: str, limit: int | None) -> dict[str, Any]:
 
 def tuned(rows: Sequence[LabeledText]) -> tuple[list[LabeledText], list[LabeledText]]:
     """Return the rows to learn from, and one question of ten to fit the temperature on."""
-    inside = [sources.derive_seed("tune", prompt_of(row)) % 10 == 0 for row in rows]
+    questions = sorted({prompt_of(row) for row in rows}, key=lambda question: sources.derive_seed("tune", question))
+    tune = set(questions[: max(1, len(questions) // 10)])
+    inside = [prompt_of(row) in tune for row in rows]
     return [r for r, i in zip(rows, inside, strict=True) if not i], [r for r, i in zip(rows, inside, strict=True) if i]
 
 
