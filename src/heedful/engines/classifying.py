@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from heedful.engines.ensembling import row_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.selecting import check_groups
+from heedful.engines.selecting import check_groups, clusters
 from heedful.errors import DataError
-from heedful.models.reward import RewardModel
+from heedful.models.heads import log_odds
+from heedful.models.roles import L, Learner
 from heedful.numerics.statistics import clustered_auc, expected_calibration_error, fit_temperature, roc_auc
 from heedful.records.artifacts import Artifact
 from heedful.records.seeds import derive_seed
@@ -23,6 +25,7 @@ from heedful.records.types import LabeledText, Record
 STAGE = "reward"
 WANTED, UNWANTED = 0, 1
 """Columns of the two heads."""
+CLASSES = 2
 Balance = Literal["class", "source", "none"]
 """What weighs the same: both classes, both classes within each source, or every row."""
 
@@ -31,51 +34,63 @@ class LabeledTeacher:
     """Fits a two-class model to `train.labeled`; `tune.labeled` gives the temperature, `heldout.labeled` (else tune)
     the figures.
 
+    Args:
+        source: a data or collect artifact.
+        balance: see `row_weights`.
+        resample: every member of an ensemble learns from a bootstrap of the groups of its own.
+
     Raises:
         DataError: no tune rows, a class that is missing (in a source, where sources are balanced), or a group that is on both
             sides of the split.
     """
 
-    def __init__(self, source: Artifact, *, balance: Balance, seed: int) -> None:
+    def __init__(self, source: Artifact, *, balance: Balance, seed: int, resample: bool = False) -> None:
         self._splits = {split: _rows(source, split) for split in ("train", "tune", "heldout")}
         self._balance = balance
         self._seed = seed
+        self._resample = resample
         for split in ("train", "tune"):
             _check_classes(split, self._splits[split])
         if balance == "source":
             _check_sources(self._splits["train"])
         check_groups(self._splits, "labeled")
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Learner) -> Fit:
         """Return what the fitting loop needs."""
         rows = self._splits["train"]
         texts = [model.backbone.read(row.prompt, row.completion) for row in rows]
         weights = row_weights(rows, self._balance)
         units = [Unit(row.id, len(text), weight=weight) for row, text, weight in zip(rows, texts, weights, strict=True)]
 
+        draws = row_draws(len(model.heads) // CLASSES, clusters(rows), resample=self._resample, seed=self._seed)
+
         def loss_sum(part: list[int]) -> Tensor:
-            logits = model.raw([texts[i] for i in part])
+            logits = model.raw([texts[i] for i in part]).reshape(len(part), -1, CLASSES)
             labels = torch.tensor([WANTED if rows[i].label else UNWANTED for i in part], device=logits.device)
-            weight = torch.tensor([units[i].weight for i in part], device=logits.device)
-            return (weight * functional.cross_entropy(logits, labels, reduction="none")).sum()
+
+            def member(own: Tensor, seen: Sequence[float]) -> Tensor:
+                weight = torch.tensor([units[i].weight * n for i, n in zip(part, seen, strict=True)], device=own.device)
+                return (weight * functional.cross_entropy(own, labels, reduction="none")).sum()
+
+            return sum_over_members(logits, member, draws[:, part].tolist())
 
         def measure() -> dict[str, float]:
             return {"heldout_auc": roc_auc(_log_odds(model, self._splits["tune"]), _labels(self._splits["tune"]))}
 
         return Fit(STAGE, list(model.parameters()), units, loss_sum, measure)
 
-    def finished(self, model: RewardModel) -> RewardModel:
+    def finished(self, model: L) -> L:
         """Return the model with the temperature that makes the tune labels most likely."""
         tune = self._splits["tune"]
         weights = row_weights(tune, self._balance)
         temperature = fit_temperature(_log_odds(model, tune), _labels(tune), weights=weights)
-        return RewardModel(model.backbone, model.heads, replace(model.scale, temperature=temperature))
+        return model.scaled(replace(model.scale, temperature=temperature))
 
-    def settled(self, model: RewardModel) -> RewardModel:
+    def settled(self, model: L) -> L:
         """Nothing is fitted after the scale."""
         return model
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
+    def judge(self, model: Learner) -> dict[str, Any]:
         """Return AUC over all held-out rows with its interval, that of the rule "longer is better" (or worse, as in training), AUC
         per source, and calibration error before and after.
 
@@ -84,9 +99,8 @@ class LabeledTeacher:
         split = "heldout" if self._splits["heldout"] else "tune"
         rows = self._splits[split]
         odds, labels = torch.tensor(_log_odds(model, rows), dtype=torch.float64), _labels(rows)
-        groups = [row.group or row.id for row in rows]
         weights = row_weights(rows, self._balance)
-        auc = clustered_auc(odds.tolist(), labels, groups, seed=derive_seed(self._seed, STAGE, "auc"))
+        auc = clustered_auc(odds.tolist(), labels, clusters(rows), seed=derive_seed(self._seed, STAGE, "auc"))
         return {
             "measured_on": split,
             "rows": len(rows),
@@ -106,7 +120,7 @@ class LabeledTeacher:
         longer = roc_auc([len(row.completion) for row in train], _labels(train)) >= 0.5
         return roc_auc([len(row.completion) * (1 if longer else -1) for row in rows], _labels(rows))
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Learner) -> Iterator[Record]:
         """Yield the tune rows with score and probability of the unwanted class in `meta`."""
         rows = self._splits["tune"]
         texts = [row.prompt for row in rows], [row.completion for row in rows]
@@ -161,9 +175,9 @@ def _labels(rows: Sequence[LabeledText]) -> list[bool]:
     return [row.label for row in rows]
 
 
-def _log_odds(model: RewardModel, rows: Sequence[LabeledText]) -> list[float]:
+def _log_odds(model: Learner, rows: Sequence[LabeledText]) -> list[float]:
     logits = model.raw_batched([row.prompt for row in rows], [row.completion for row in rows]).double()
-    return list((logits[:, WANTED] - logits[:, UNWANTED]).tolist())
+    return list(model.combined(log_odds(logits)).tolist())
 
 
 def _auc_by_source(rows: Sequence[LabeledText], odds: Sequence[float]) -> dict[str, float]:
