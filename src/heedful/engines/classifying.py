@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from heedful.engines.cross_tempering import Floats, confidence, confidence_curve, cross_tempered, halves
 from heedful.engines.ensembling import row_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
 from heedful.engines.selecting import check_groups, clusters
@@ -26,6 +29,7 @@ STAGE = "reward"
 WANTED, UNWANTED = 0, 1
 """Columns of the two heads."""
 CLASSES = 2
+Bools = NDArray[np.bool_]
 Balance = Literal["class", "source", "none"]
 """What weighs the same: both classes, both classes within each source, or every row."""
 
@@ -92,15 +96,11 @@ class LabeledTeacher:
 
     def judge(self, model: Learner) -> dict[str, Any]:
         """Return AUC over all held-out rows with its interval, that of the rule "longer is better" (or worse, as in training), AUC
-        per source, and calibration error before and after.
-
-        The calibration error weighs rows as the training did.
-        """
+        per source, and `calibration_figures`."""
         split = "heldout" if self._splits["heldout"] else "tune"
         rows = self._splits[split]
-        odds, labels = torch.tensor(_log_odds(model, rows), dtype=torch.float64), _labels(rows)
-        weights = row_weights(rows, self._balance)
-        auc = clustered_auc(odds.tolist(), labels, clusters(rows), seed=derive_seed(self._seed, STAGE, "auc"))
+        odds, labels = _log_odds(model, rows), _labels(rows)
+        auc = clustered_auc(odds, labels, clusters(rows), seed=derive_seed(self._seed, STAGE, "auc"))
         return {
             "measured_on": split,
             "rows": len(rows),
@@ -108,11 +108,23 @@ class LabeledTeacher:
             "auc": auc.value,
             "auc_low": auc.low,
             "auc_high": auc.high,
-            "auc_by_source": _auc_by_source(rows, odds.tolist()),
-            "calibration_error_before": _calibration_error(odds, labels, weights),
-            "calibration_error": _calibration_error(odds / model.scale.temperature, labels, weights),
+            "auc_by_source": _auc_by_source(rows, odds),
             "temperature": model.scale.temperature,
+            **self._calibration(split, np.array(odds), model.scale.temperature),
         }
+
+    def _calibration(self, split: str, odds: Floats, temperature: float) -> dict[str, Any]:
+        """Return the calibration of log odds by a temperature that was not fitted on these rows: that of `tune` for `heldout`, for
+        `tune` itself that of the other half; nothing where the halves are too small, or one lacks a class."""
+        rows = self._splits[split]
+        labels, weights = np.array(_labels(rows)), np.array(row_weights(rows, self._balance))
+        if split == "heldout":
+            return calibration_figures(odds, odds / temperature, labels, weights)
+        first = halves(clusters(rows), seed=self._seed)
+        if first is None or any(len(set(labels[mine])) < 2 for mine in (first, ~first)):
+            return {}
+        tempered = cross_tempered(odds, labels.astype(np.float64), first, weights=weights)
+        return calibration_figures(odds, tempered, labels, weights)
 
     def _auc_of_length(self, rows: Sequence[LabeledText]) -> float:
         """Return the AUC of the texts' lengths, turned round where shorter texts were the wanted ones in training."""
@@ -142,8 +154,16 @@ def row_weights(rows: Sequence[LabeledText], balance: Balance) -> list[float]:
     return [sizes[of] / (2 * counts[of, row.label]) for of, row in zip(source, rows, strict=True)]
 
 
-def _calibration_error(odds: Tensor, labels: Sequence[bool], weights: Sequence[float]) -> float:
-    return expected_calibration_error(odds.sigmoid().tolist(), labels, weights=weights)
+def calibration_figures(odds: Floats, tempered: Floats, labels: Bools, weights: Floats) -> dict[str, Any]:
+    """Return `calibration_error_before` (of the log odds as trained), `calibration_error` (after a temperature), both with rows
+    weighing as in training, and the `calibration` curve behind the latter, in which every row weighs the same."""
+    from scipy.special import expit
+
+    return {
+        "calibration_error_before": expected_calibration_error(expit(odds), labels, weights=weights),
+        "calibration_error": expected_calibration_error(expit(tempered), labels, weights=weights),
+        "calibration": confidence_curve(confidence(tempered), ((tempered > 0) == labels).astype(np.float64)),
+    }
 
 
 def _rows(source: Artifact, split: str) -> list[LabeledText]:

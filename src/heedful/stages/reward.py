@@ -13,7 +13,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 5
+VERSION = 6
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data", "ai_feedback"), required=False),
     "rankings": InputSpec(stages=("consensus", "collect", "data"), required=False),
