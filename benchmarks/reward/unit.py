@@ -55,14 +55,20 @@ def main() -> None:
 
 
 def trained(inputs: dict[str, Sequence[Record]], role: str, **settings: Any) -> tuple[RewardModel, dict[str, float]]:
-    """Return the reward model and what its training took: seconds of the stage, and the peak memory of this process."""
+    """Return the reward model and what its training took: seconds of the stage, on the clock and of the processor (which other
+    programs on the machine do not lengthen), and the peak memory of this process."""
     with tempfile.TemporaryDirectory() as folder:
         source = artifact_of(Path(folder), "data", **inputs)
         backbone = {"source": sources.encoder(), "max_tokens": MAX_TOKENS, **settings.pop("backbone", {})}
         config = reward.Config(backbone=backbone, **(SETTINGS | settings))
-        before, started = peak_mib(), time.perf_counter()
+        before, started, worked = peak_mib(), time.perf_counter(), time.process_time()
         artifact: Artifact = run_stage(reward, config, {role: source}, Path(folder))
-        cost = {"seconds": time.perf_counter() - started, "peak_mib": peak_mib(), "imports_mib": before}
+        cost = {
+            "seconds": time.perf_counter() - started,
+            "processor_seconds": time.process_time() - worked,
+            "peak_mib": peak_mib(),
+            "imports_mib": before,
+        }
         model = load_reward_model(artifact.path / "model")
         assert isinstance(model, RewardModel)
         return model, cost
