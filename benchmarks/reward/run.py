@@ -126,10 +126,10 @@ def hh(units: Units) -> Rows:
 
 
 def levels(results: dict[str, Rows], label: str) -> Rows:
-    """Return the medians of seconds and memory of each arm, with the least and the greatest fold."""
+    """Return the medians of seconds (on the clock, of the processor) and memory of each arm, with the least and greatest fold."""
     rows = []
     for arm, found in results.items():
-        for figure, unit in (("seconds", "s"), ("peak_mib", "MiB")):
+        for figure, unit in (("seconds", "s"), ("processor_seconds", "s"), ("peak_mib", "MiB")):
             values = [result[figure] for result in found if figure in result]
             if values:
                 spread = statistics.median(values), min(values), max(values)

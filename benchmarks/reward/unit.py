@@ -55,14 +55,20 @@ def main() -> None:
 
 
 def trained(inputs: dict[str, Sequence[Record]], role: str, **settings: Any) -> tuple[RewardModel, dict[str, float]]:
-    """Return the reward model and what its training took: seconds of the stage, and the peak memory of this process."""
+    """Return the reward model and what its training took: seconds of the stage, on the clock and of the processor (which other
+    programs on the machine do not lengthen), and the peak memory of this process."""
     with tempfile.TemporaryDirectory() as folder:
         source = artifact_of(Path(folder), "data", **inputs)
         backbone = {"source": sources.encoder(), "max_tokens": MAX_TOKENS, **settings.pop("backbone", {})}
         config = reward.Config(backbone=backbone, **(SETTINGS | settings))
-        before, started = peak_mib(), time.perf_counter()
+        before, started, worked = peak_mib(), time.perf_counter(), time.process_time()
         artifact: Artifact = run_stage(reward, config, {role: source}, Path(folder))
-        cost = {"seconds": time.perf_counter() - started, "peak_mib": peak_mib(), "imports_mib": before}
+        cost = {
+            "seconds": time.perf_counter() - started,
+            "processor_seconds": time.process_time() - worked,
+            "peak_mib": peak_mib(),
+            "imports_mib": before,
+        }
         model = load_reward_model(artifact.path / "model")
         assert isinstance(model, RewardModel)
         return model, cost
@@ -74,8 +80,10 @@ def peak_mib() -> float:
 
 
 def split(rows: Sequence[Any], fold: int, key: Callable[[Any], str]) -> tuple[list[Any], list[Any]]:
-    """Return the rows of the other folds and those of this one."""
+    """Return the rows of the other folds and those of this one; where a trial's prompts miss the fold, its first is held out."""
     inside = [sources.fold_of(key(row)) == fold for row in rows]
+    if not any(inside):
+        inside = [key(row) == key(rows[0]) for row in rows]
     return [r for r, i in zip(rows, inside, strict=True) if not i], [r for r, i in zip(rows, inside, strict=True) if i]
 
 
@@ -140,7 +148,9 @@ def truth(fold: int, arm: str, limit: int | None) -> dict[str, Any]:
 
 def tuned(rows: Sequence[LabeledText]) -> tuple[list[LabeledText], list[LabeledText]]:
     """Return the rows to learn from, and one question of ten to fit the temperature on."""
-    inside = [sources.derive_seed("tune", prompt_of(row)) % 10 == 0 for row in rows]
+    questions = sorted({prompt_of(row) for row in rows}, key=lambda question: sources.derive_seed("tune", question))
+    tune = set(questions[: max(1, len(questions) // 10)])
+    inside = [prompt_of(row) in tune for row in rows]
     return [r for r, i in zip(rows, inside, strict=True) if not i], [r for r, i in zip(rows, inside, strict=True) if i]
 
 

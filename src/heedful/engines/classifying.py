@@ -7,14 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from heedful.engines.cross_tempering import Floats, confidence, confidence_curve, cross_tempered, halves
+from heedful.engines.ensembling import row_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.selecting import check_groups
+from heedful.engines.selecting import check_groups, clusters
 from heedful.errors import DataError
-from heedful.models.reward import RewardModel
+from heedful.models.heads import log_odds
+from heedful.models.roles import L, Learner
 from heedful.numerics.statistics import clustered_auc, expected_calibration_error, fit_temperature, roc_auc
 from heedful.records.artifacts import Artifact
 from heedful.records.seeds import derive_seed
@@ -23,6 +28,8 @@ from heedful.records.types import LabeledText, Record
 STAGE = "reward"
 WANTED, UNWANTED = 0, 1
 """Columns of the two heads."""
+CLASSES = 2
+Bools = NDArray[np.bool_]
 Balance = Literal["class", "source", "none"]
 """What weighs the same: both classes, both classes within each source, or every row."""
 
@@ -31,62 +38,69 @@ class LabeledTeacher:
     """Fits a two-class model to `train.labeled`; `tune.labeled` gives the temperature, `heldout.labeled` (else tune)
     the figures.
 
+    Args:
+        source: a data or collect artifact.
+        balance: see `row_weights`.
+        resample: every member of an ensemble learns from a bootstrap of the groups of its own.
+
     Raises:
         DataError: no tune rows, a class that is missing (in a source, where sources are balanced), or a group that is on both
             sides of the split.
     """
 
-    def __init__(self, source: Artifact, *, balance: Balance, seed: int) -> None:
+    def __init__(self, source: Artifact, *, balance: Balance, seed: int, resample: bool = False) -> None:
         self._splits = {split: _rows(source, split) for split in ("train", "tune", "heldout")}
         self._balance = balance
         self._seed = seed
+        self._resample = resample
         for split in ("train", "tune"):
             _check_classes(split, self._splits[split])
         if balance == "source":
             _check_sources(self._splits["train"])
         check_groups(self._splits, "labeled")
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Learner) -> Fit:
         """Return what the fitting loop needs."""
         rows = self._splits["train"]
         texts = [model.backbone.read(row.prompt, row.completion) for row in rows]
         weights = row_weights(rows, self._balance)
         units = [Unit(row.id, len(text), weight=weight) for row, text, weight in zip(rows, texts, weights, strict=True)]
 
+        draws = row_draws(len(model.heads) // CLASSES, clusters(rows), resample=self._resample, seed=self._seed)
+
         def loss_sum(part: list[int]) -> Tensor:
-            logits = model.raw([texts[i] for i in part])
+            logits = model.raw([texts[i] for i in part]).reshape(len(part), -1, CLASSES)
             labels = torch.tensor([WANTED if rows[i].label else UNWANTED for i in part], device=logits.device)
-            weight = torch.tensor([units[i].weight for i in part], device=logits.device)
-            return (weight * functional.cross_entropy(logits, labels, reduction="none")).sum()
+
+            def member(own: Tensor, seen: Sequence[float]) -> Tensor:
+                weight = torch.tensor([units[i].weight * n for i, n in zip(part, seen, strict=True)], device=own.device)
+                return (weight * functional.cross_entropy(own, labels, reduction="none")).sum()
+
+            return sum_over_members(logits, member, draws[:, part].tolist())
 
         def measure() -> dict[str, float]:
             return {"heldout_auc": roc_auc(_log_odds(model, self._splits["tune"]), _labels(self._splits["tune"]))}
 
         return Fit(STAGE, list(model.parameters()), units, loss_sum, measure)
 
-    def finished(self, model: RewardModel) -> RewardModel:
+    def finished(self, model: L) -> L:
         """Return the model with the temperature that makes the tune labels most likely."""
         tune = self._splits["tune"]
         weights = row_weights(tune, self._balance)
         temperature = fit_temperature(_log_odds(model, tune), _labels(tune), weights=weights)
-        return RewardModel(model.backbone, model.heads, replace(model.scale, temperature=temperature))
+        return model.scaled(replace(model.scale, temperature=temperature))
 
-    def settled(self, model: RewardModel) -> RewardModel:
+    def settled(self, model: L) -> L:
         """Nothing is fitted after the scale."""
         return model
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
+    def judge(self, model: Learner) -> dict[str, Any]:
         """Return AUC over all held-out rows with its interval, that of the rule "longer is better" (or worse, as in training), AUC
-        per source, and calibration error before and after.
-
-        The calibration error weighs rows as the training did.
-        """
+        per source, and `calibration_figures`."""
         split = "heldout" if self._splits["heldout"] else "tune"
         rows = self._splits[split]
-        odds, labels = torch.tensor(_log_odds(model, rows), dtype=torch.float64), _labels(rows)
-        groups = [row.group or row.id for row in rows]
-        weights = row_weights(rows, self._balance)
-        auc = clustered_auc(odds.tolist(), labels, groups, seed=derive_seed(self._seed, STAGE, "auc"))
+        odds, labels = _log_odds(model, rows), _labels(rows)
+        auc = clustered_auc(odds, labels, clusters(rows), seed=derive_seed(self._seed, STAGE, "auc"))
         return {
             "measured_on": split,
             "rows": len(rows),
@@ -94,11 +108,23 @@ class LabeledTeacher:
             "auc": auc.value,
             "auc_low": auc.low,
             "auc_high": auc.high,
-            "auc_by_source": _auc_by_source(rows, odds.tolist()),
-            "calibration_error_before": _calibration_error(odds, labels, weights),
-            "calibration_error": _calibration_error(odds / model.scale.temperature, labels, weights),
+            "auc_by_source": _auc_by_source(rows, odds),
             "temperature": model.scale.temperature,
+            **self._calibration(split, np.array(odds), model.scale.temperature),
         }
+
+    def _calibration(self, split: str, odds: Floats, temperature: float) -> dict[str, Any]:
+        """Return the calibration of log odds by a temperature that was not fitted on these rows: that of `tune` for `heldout`, for
+        `tune` itself that of the other half; nothing where the halves are too small, or one lacks a class."""
+        rows = self._splits[split]
+        labels, weights = np.array(_labels(rows)), np.array(row_weights(rows, self._balance))
+        if split == "heldout":
+            return calibration_figures(odds, odds / temperature, labels, weights)
+        first = halves(clusters(rows), seed=self._seed)
+        if first is None or any(len(set(labels[mine])) < 2 for mine in (first, ~first)):
+            return {}
+        tempered = cross_tempered(odds, labels.astype(np.float64), first, weights=weights)
+        return calibration_figures(odds, tempered, labels, weights)
 
     def _auc_of_length(self, rows: Sequence[LabeledText]) -> float:
         """Return the AUC of the texts' lengths, turned round where shorter texts were the wanted ones in training."""
@@ -106,7 +132,7 @@ class LabeledTeacher:
         longer = roc_auc([len(row.completion) for row in train], _labels(train)) >= 0.5
         return roc_auc([len(row.completion) * (1 if longer else -1) for row in rows], _labels(rows))
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Learner) -> Iterator[Record]:
         """Yield the tune rows with score and probability of the unwanted class in `meta`."""
         rows = self._splits["tune"]
         texts = [row.prompt for row in rows], [row.completion for row in rows]
@@ -128,8 +154,16 @@ def row_weights(rows: Sequence[LabeledText], balance: Balance) -> list[float]:
     return [sizes[of] / (2 * counts[of, row.label]) for of, row in zip(source, rows, strict=True)]
 
 
-def _calibration_error(odds: Tensor, labels: Sequence[bool], weights: Sequence[float]) -> float:
-    return expected_calibration_error(odds.sigmoid().tolist(), labels, weights=weights)
+def calibration_figures(odds: Floats, tempered: Floats, labels: Bools, weights: Floats) -> dict[str, Any]:
+    """Return `calibration_error_before` (of the log odds as trained), `calibration_error` (after a temperature), both with rows
+    weighing as in training, and the `calibration` curve behind the latter, in which every row weighs the same."""
+    from scipy.special import expit
+
+    return {
+        "calibration_error_before": expected_calibration_error(expit(odds), labels, weights=weights),
+        "calibration_error": expected_calibration_error(expit(tempered), labels, weights=weights),
+        "calibration": confidence_curve(confidence(tempered), ((tempered > 0) == labels).astype(np.float64)),
+    }
 
 
 def _rows(source: Artifact, split: str) -> list[LabeledText]:
@@ -161,9 +195,9 @@ def _labels(rows: Sequence[LabeledText]) -> list[bool]:
     return [row.label for row in rows]
 
 
-def _log_odds(model: RewardModel, rows: Sequence[LabeledText]) -> list[float]:
+def _log_odds(model: Learner, rows: Sequence[LabeledText]) -> list[float]:
     logits = model.raw_batched([row.prompt for row in rows], [row.completion for row in rows]).double()
-    return list((logits[:, WANTED] - logits[:, UNWANTED]).tolist())
+    return list(model.combined(log_odds(logits)).tolist())
 
 
 def _auc_by_source(rows: Sequence[LabeledText], odds: Sequence[float]) -> dict[str, float]:

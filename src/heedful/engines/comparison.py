@@ -9,8 +9,8 @@ from torch import Tensor
 
 from heedful.engines.ensembling import member_draws
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, L
-from heedful.models.roles import Learner
+from heedful.engines.heldout_pairs import HeldoutPairs
+from heedful.models.roles import L, Learner
 from heedful.records.types import Record
 
 STAGE = "reward"

@@ -30,7 +30,7 @@ def ensemble_of(
     """Return an ensemble on the model's backbone.
 
     Args:
-        model: with one head.
+        model: with one head, or a classifier's two.
         group: how many members, what they differ in, how they are combined.
         lora: shape of the members' adapters; None where they differ by their heads.
         seed: members draw their heads and adapters from it.
@@ -39,10 +39,11 @@ def ensemble_of(
     """
     own_heads = fresh and group.combine != "weights"
     heads = [
-        ScalarHead(model.backbone.width, seed=derive_seed(seed, STAGE, "head", number))
+        ScalarHead(model.backbone.width, seed=derive_seed(seed, STAGE, "head", number) + which)
         if own_heads
-        else copy.deepcopy(model.heads[0])
+        else copy.deepcopy(head)
         for number in range(group.members)
+        for which, head in enumerate(model.heads)
     ]
     adapted = None
     if lora is not None:
@@ -56,6 +57,7 @@ def ensemble_of(
         model.backbone,
         heads,
         adapted=adapted,
+        classes=len(model.heads),
         combine="mean" if group.combine == "weights" else group.combine,
         variance_weight=group.variance_weight,
     )
@@ -72,15 +74,25 @@ def member_draws(members: int, units: int, *, resample: bool, seed: int) -> Draw
     return np.array(draws, dtype=np.float64)
 
 
+def row_draws(members: int, clusters: Sequence[str], *, resample: bool, seed: int) -> Draws:
+    """Return how often each member sees each row per epoch, [M, N]: a bootstrap draws whole clusters.
+
+    Args:
+        clusters: of each row, [N].
+    """
+    names, places = np.unique(np.array(clusters, dtype=object).astype(str), return_inverse=True)
+    return member_draws(members, len(names), resample=resample, seed=seed)[:, places]
+
+
 def sum_over_members(
     scores: Tensor, loss: Callable[[Tensor, Sequence[float]], Tensor], draws: Sequence[Sequence[float]]
 ) -> Tensor:
     """Return the members' losses, added up: they share no trainable weights but a trunk, so each learns as if alone.
 
     Args:
-        scores: one column per member, [B, M].
+        scores: one column per member, [B, M]; of a classifier with its classes, [B, M, 2].
         loss: of one column and of how often that member sees each unit.
         draws: the latter, per member.
     """
-    first, *others = [loss(own, seen) for own, seen in zip(scores.T, draws, strict=True)]
+    first, *others = [loss(own, seen) for own, seen in zip(scores.unbind(1), draws, strict=True)]
     return sum(others, first)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from heedful.engines.pair_calibration import FEWEST_PAIRS, calibration_figures, pair_temperature, vote_shares
 from heedful.engines.pair_report import TIE, Floats, Rules, pair_figures, won
 from heedful.errors import DataError
-from heedful.models.roles import Learner, Scorer
+from heedful.models.roles import L, Learner, Scorer
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Preference, Record
-
-L = TypeVar("L", bound=Learner)
 
 
 def read_pairs(source: Artifact, split: str) -> list[Preference]:

@@ -10,17 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from heedful.engines.cross_tempering import FEWEST, Floats, confidence, confidence_curve, cross_tempered, halves
 from heedful.numerics.statistics import expected_calibration_error, fit_temperature
-from heedful.records.seeds import derive_seed
 from heedful.records.types import Preference
 
-FEWEST_PAIRS = 30
-"""A temperature from fewer says more about chance than about the model; it stays 1."""
-NUM_BINS = 5
-"""On [0.5, 1], the range of a stated confidence."""
-Floats = NDArray[np.float64]
+FEWEST_PAIRS = FEWEST
+"""With fewer the temperature stays 1."""
 
 
 def vote_shares(pairs: Sequence[Preference]) -> Floats:
@@ -63,33 +59,13 @@ def halves_figures(leads: Floats, unit: float, shares: Floats, tasks: Sequence[s
         tasks: of the pairs, [P]; those of one task are in one half.
         seed: of the halves.
     """
-    halves = np.array([derive_seed(seed, "calibration", task) % 2 for task in tasks])
-    if min(np.count_nonzero(halves == 0), np.count_nonzero(halves == 1)) < FEWEST_PAIRS:
+    first = halves(tasks, seed=seed)
+    if first is None:
         return {}
-    sure = np.zeros(len(leads))
-    for half in (0, 1):
-        fitted = pair_temperature(leads[halves != half], shares[halves != half])
-        sure[halves == half] = _confidence(leads[halves == half], fitted)
+    sure = confidence(cross_tempered(leads, shares, first))
     kept = np.where(leads >= 0, shares, 1 - shares)
     return {
-        "calibration_error_before": expected_calibration_error(_confidence(leads, unit), kept),
+        "calibration_error_before": expected_calibration_error(confidence(leads / unit), kept),
         "calibration_error": expected_calibration_error(sure, kept),
-        "calibration": _curve(sure, kept),
+        "calibration": confidence_curve(sure, kept),
     }
-
-
-def _confidence(leads: Floats, temperature: float) -> Floats:
-    """Return the stated probability of the side with the higher score, in [0.5, 1]."""
-    from scipy.special import expit
-
-    return np.asarray(expit(np.abs(leads) / temperature), dtype=np.float64)
-
-
-def _curve(sure: Floats, kept: Floats) -> list[dict[str, float]]:
-    """Return mean confidence, share of votes that agreed and number of pairs, for bins of equal width; empty bins left out."""
-    place = np.minimum(((sure - 0.5) * 2 * NUM_BINS).astype(int), NUM_BINS - 1)
-    return [
-        {"confidence": float(sure[inside].mean()), "accuracy": float(kept[inside].mean()), "n": int(inside.sum())}
-        for b in range(NUM_BINS)
-        if (inside := place == b).any()
-    ]

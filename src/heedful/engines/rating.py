@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from heedful.engines.ensembling import row_draws, sum_over_members
 from heedful.engines.fitting import Fit, Unit
-from heedful.engines.selecting import check_groups
+from heedful.engines.selecting import check_groups, clusters
 from heedful.errors import DataError
-from heedful.models.reward import RewardModel
+from heedful.models.roles import L, Learner
 from heedful.models.sequence_classifier import Scale
 from heedful.numerics.preference_losses import squared_error
 from heedful.numerics.statistics import clustered_mean, clustered_ratio
@@ -37,14 +38,16 @@ class RatingTeacher:
     Args:
         source: a data artifact.
         better: which ratings are the good ones; of `lower`, a score is minus the rating.
+        resample: every member of an ensemble learns from a bootstrap of the groups of its own.
 
     Raises:
         DataError: fewer than two training rows, all with one rating, or a group on both sides of the split.
     """
 
-    def __init__(self, source: Artifact, *, better: Better, seed: int) -> None:
+    def __init__(self, source: Artifact, *, better: Better, seed: int, resample: bool = False) -> None:
         self._splits = {split: _rows(source, split) for split in ("train", "tune", "heldout")}
         self._seed = seed
+        self._resample = resample
         check_groups(self._splits, "ratings")
         ratings = _ratings(self._splits["train"])
         if len(ratings) < 2 or ratings.std() == 0:
@@ -57,17 +60,22 @@ class RatingTeacher:
         self._sign = sign
         self._scale = Scale(gain=float(ratings.std()), bias=sign * float(ratings.mean()))
 
-    def job(self, model: RewardModel) -> Fit:
+    def job(self, model: Learner) -> Fit:
         """Return what the fitting loop needs."""
         rows = self._splits["train"]
         texts = [model.backbone.read(row.prompt, row.completion) for row in rows]
         targets = (self._sign * _ratings(rows) - self._scale.bias) / self._scale.gain
         units = [Unit(row.id, len(text)) for row, text in zip(rows, texts, strict=True)]
+        draws = row_draws(len(model.heads), clusters(rows), resample=self._resample, seed=self._seed)
 
         def loss_sum(part: list[int]) -> Tensor:
-            raw = model.raw([texts[i] for i in part])[:, 0]
+            raw = model.raw([texts[i] for i in part])
             wanted = torch.tensor(targets[part], dtype=torch.float32, device=raw.device)
-            return squared_error(raw, wanted, normalizer=1.0)
+
+            def member(own: Tensor, seen: Sequence[float]) -> Tensor:
+                return squared_error(own, wanted, weight=torch.tensor(seen, device=own.device), normalizer=1.0)
+
+            return sum_over_members(raw, member, draws[:, part].tolist())
 
         def measure() -> dict[str, float]:
             tune = self._splits["tune"]
@@ -77,15 +85,15 @@ class RatingTeacher:
 
         return Fit(STAGE, list(model.parameters()), units, loss_sum, measure)
 
-    def finished(self, model: RewardModel) -> RewardModel:
-        """Return the model whose scores are in the ratings' units."""
-        return RewardModel(model.backbone, model.heads, self._scale)
+    def finished(self, model: L) -> L:
+        """Return the model whose scores are in the ratings' units; members are combined before, where their sd is 1."""
+        return model.scaled(self._scale)
 
-    def settled(self, model: RewardModel) -> RewardModel:
+    def settled(self, model: L) -> L:
         """Nothing is fitted after the scale."""
         return model
 
-    def judge(self, model: RewardModel) -> dict[str, Any]:
+    def judge(self, model: Learner) -> dict[str, Any]:
         """Return, on rows not learnt from: `mean_absolute_error` in the ratings' units, `explained_variance` (1 - squared error
         over that of the training mean), each with its interval, the rank correlation, and `lead_over_length`.
 
@@ -98,7 +106,7 @@ class RatingTeacher:
             return figures
         errors = self._errors(model, rows)
         spread = np.square(self._sign * _ratings(rows) - self._scale.bias)
-        groups = [row.group or row.id for row in rows]
+        groups = clusters(rows)
         figures |= {"measured_on": split, "rows": len(rows), "rank_correlation": self._rank_correlation(model, rows)}
         figures["mean_absolute_error"] = asdict(clustered_mean(np.abs(errors), groups, seed=self._seed_of("mae")))
         if spread.sum() > 0:
@@ -112,14 +120,14 @@ class RatingTeacher:
             }
         return figures
 
-    def scored(self, model: RewardModel) -> Iterator[Record]:
+    def scored(self, model: Learner) -> Iterator[Record]:
         """Yield the tune rows with their score in `meta`."""
         rows = self._splits["tune"]
         scores = model.score([row.prompt for row in rows], [row.completion for row in rows])
         for row, score in zip(rows, scores, strict=True):
             yield row.model_copy(update={"meta": row.meta | {"score": score}})
 
-    def _errors(self, model: RewardModel, rows: Sequence[RatedText]) -> Floats:
+    def _errors(self, model: Learner, rows: Sequence[RatedText]) -> Floats:
         """Return predicted minus given, in the ratings' units."""
         return self._scale.gain * _raw(model, rows) + self._scale.bias - self._sign * _ratings(rows)
 
@@ -131,7 +139,7 @@ class RatingTeacher:
         gain = clustered_ratio(by_length - np.square(errors), by_length, groups, seed=self._seed_of("length"))
         return gain.figures()
 
-    def _rank_correlation(self, model: RewardModel, rows: Sequence[RatedText]) -> float | None:
+    def _rank_correlation(self, model: Learner, rows: Sequence[RatedText]) -> float | None:
         from scipy.stats import spearmanr
 
         scores, ratings = _raw(model, rows), self._sign * _ratings(rows)
@@ -164,6 +172,6 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     return slope, float(y.mean() - slope * x.mean())
 
 
-def _raw(model: RewardModel, rows: Sequence[RatedText]) -> Floats:
-    raw = model.raw_batched([row.prompt for row in rows], [row.completion for row in rows])[:, 0]
-    return raw.double().numpy()
+def _raw(model: Learner, rows: Sequence[RatedText]) -> Floats:
+    raw = model.raw_batched([row.prompt for row in rows], [row.completion for row in rows])
+    return model.combined(raw.double()).numpy()

@@ -39,7 +39,7 @@ Metrics = dict[str, Any]
 
 
 Model = Any
-"""A RewardModel or, of pairs and rankings, also an Ensemble."""
+"""A RewardModel or an Ensemble."""
 
 
 class Teacher(Protocol):
@@ -116,9 +116,9 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
                 seed=seed,
             )
         case "rating":
-            return RatingTeacher(inputs["ratings"], better=config.better, seed=seed)
+            return RatingTeacher(inputs["ratings"], better=config.better, resample=config.resamples, seed=seed)
         case "classifier":
-            return LabeledTeacher(inputs["labeled"], balance=config.balance, seed=seed)
+            return LabeledTeacher(inputs["labeled"], balance=config.balance, resample=config.resamples, seed=seed)
 
 
 def _beginning(config: Config, inputs: Mapping[str, Artifact], out: Workspace, seed: int) -> RewardModel:
@@ -164,8 +164,7 @@ def _learner(config: Config, model: RewardModel, seed: int, *, fresh: bool) -> t
         merge()
         if group is None or group.combine != "weights":
             return learner
-        backbone, head = learner.averaged()
-        return RewardModel(backbone, [head])
+        return RewardModel(*learner.averaged())
 
     return learner, fitted
 

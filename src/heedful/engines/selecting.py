@@ -51,6 +51,11 @@ def check_prompts(
     return longest
 
 
+def clusters(rows: Sequence[LabeledText | RatedText]) -> list[str]:
+    """Return what each row is drawn together with: its group, else the row itself."""
+    return [row.group or row.id for row in rows]
+
+
 def check_groups(splits: Mapping[str, Sequence[LabeledText | RatedText]], kind: str) -> None:
     """Refuse a group whose rows are on both sides of a split.
 

@@ -3,14 +3,15 @@
 * head: one trained trunk, one head per member.
 * adapter: one frozen base, one adapter and one head per member.
 
-Each member has a scale of its own, so that on reference samples all have mean 0 and sd 1 before they are combined:
+A member has one head, or two (a classifier's wanted and unwanted class; its score is the wanted one's logit). Each has a scale of
+its own, so that on reference samples all have mean 0 and sd 1 before they are combined:
 
     mean                  mean of the members
     worst                 their lowest
     mean_minus_variance   mean - variance_weight * (population) variance
 
 Where the members disagree they know too little, and there a policy finds what they like by accident. What was combined gets
-gain and bias again.
+gain and bias again. A classifier's log odds of its classes are combined in the same way, and P(unwanted) follows from them.
 
 Sources: Coste et al. 2023, arXiv:2310.02743 (worst case, mean minus variance); Zhai et al. 2024, arXiv:2401.00243 (members as
 adapters); weight averaging: Rame et al. 2024, arXiv:2401.12187.
@@ -22,6 +23,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -31,7 +33,7 @@ from torch.nn import Parameter
 from heedful.errors import DataError
 from heedful.models.adapters import load_adapter, merged_mean, save_adapter, save_without_adapters, with_adapter
 from heedful.models.backbones import Backbone, Reading, Text, by_length, load_backbone
-from heedful.models.heads import ScalarHead, trainable_parameters
+from heedful.models.heads import ScalarHead, log_odds, mean_head, trainable_parameters
 from heedful.models.sequence_classifier import Scale
 from heedful.records.types import Prompt
 
@@ -56,8 +58,9 @@ class Ensemble:
 
     Args:
         backbone: text to state, shared; of adapters the base.
-        heads: one per member.
+        heads: one per member; of a classifier two, wanted and unwanted, member after member.
         adapted: the peft model around the backbone's, with one adapter per member called by `adapter_name`; None for `head`.
+        classes: heads per member: 1, or 2 of a classifier.
         combine, variance_weight: from the members' scores to one.
         scales: the members' own.
         scale: of the combined score.
@@ -69,6 +72,7 @@ class Ensemble:
         heads: Sequence[ScalarHead],
         *,
         adapted: Any = None,
+        classes: int = 1,
         combine: Combine = "mean",
         variance_weight: float = 1.0,
         scales: Sequence[Scale] | None = None,
@@ -77,9 +81,10 @@ class Ensemble:
         self.backbone = backbone
         self.heads = [head.to(backbone.device) for head in heads]
         self.adapted = adapted
+        self.classes = classes
         self.combine: Combine = combine
         self.variance_weight = variance_weight
-        self.scales = list(scales or [Scale()] * len(heads))
+        self.scales = list(scales or [Scale()] * (len(heads) // classes))
         self.scale = scale or Scale()
         self.keep_members = False
         self.members: Tensor | None = None
@@ -90,20 +95,27 @@ class Ensemble:
         return trainable_parameters(self.backbone.model, self.heads)
 
     def raw(self, texts: Sequence[Text]) -> Tensor:
-        """Return the members' numbers [B, M] before any scale, fp32, with gradients where they are on."""
+        """Return the members' numbers [B, M] ([B, 2 M] of a classifier) before any scale, fp32, with gradients."""
         if self.adapted is None:
             states = self.backbone.states(texts)
             return torch.stack([head(states) for head in self.heads], -1)
         columns = []
-        for number, head in enumerate(self.heads):
+        for number in range(len(self.scales)):
             with with_adapter(self.adapted, adapter_name(number)):
-                columns.append(head(self.backbone.states(texts)))
+                states = self.backbone.states(texts)
+            columns += [head(states) for head in self.heads[number * self.classes : (number + 1) * self.classes]]
         return torch.stack(columns, -1)
+
+    def raw_batched(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
+        """Return `raw` for many texts, batched by length, in their order; no gradients."""
+        texts = [self.backbone.read(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+        return by_length(texts, self.raw, len(self.heads))
 
     def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
         """Return the scores of the members [N, M], each on its own scale, fp64; how far they lie apart says how sure they are."""
-        texts = [self.backbone.read(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
-        raw = by_length(texts, self.raw, len(self.heads)).double()
+        raw = self.raw_batched(prompts, completions).double()[:, :: self.classes]
+        if self.classes > 1:
+            raw = raw / self.scale.temperature
         return torch.stack([scale.apply(raw[:, number]) for number, scale in enumerate(self.scales)], -1)
 
     def score(
@@ -113,11 +125,14 @@ class Ensemble:
         members = self.member_scores(prompts, completions)
         if self.keep_members:
             self.members = members
-        return list(self.scale.apply(self._combined(members)).tolist())
+        return list(self.scale.apply(self.combined(members)).tolist())
 
     def probability_unwanted(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
-        """Refuse: an ensemble has no classes."""
-        raise DataError("an ensemble has no classes", fix="use a reward artifact of mode 'classifier'")
+        """Return P(unwanted class) in [0, 1], from the members' log odds; DataError where they have no classes."""
+        if self.classes == 1:
+            raise DataError("this ensemble has no classes", fix="use a reward artifact of mode 'classifier'")
+        odds = self.combined(log_odds(self.raw_batched(prompts, completions).double()))
+        return list((-odds / self.scale.temperature).sigmoid().tolist())
 
     def calibrated(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Ensemble:
         """Return the same ensemble: each member, and what is combined of them, has mean 0 and sd 1 on these texts.
@@ -125,32 +140,38 @@ class Ensemble:
         Raises:
             DataError: fewer than two texts, or a member gives all of them one score.
         """
-        plain = self._with(scales=[Scale()] * len(self.heads), scale=Scale())
+        plain = self._with(scales=[Scale()] * len(self.scales), scale=self.scale)
         scores = plain.member_scores(prompts, completions)
-        scales = [Scale().fitted(scores[:, number]) for number in range(len(self.heads))]
+        scales = [Scale().fitted(scores[:, number]) for number in range(len(self.scales))]
         members = torch.stack([scale.apply(scores[:, number]) for number, scale in enumerate(scales)], -1)
-        return self._with(scales=scales, scale=self.scale.fitted(self._combined(members)))
+        return self._with(scales=scales, scale=self.scale.fitted(self.combined(members)))
+
+    def scaled(self, scale: Scale) -> Ensemble:
+        """Return the same ensemble with this scale of the combined score."""
+        return self._with(scale=scale)
 
     def tempered(self, spread: float) -> Ensemble:
         """Return the same ensemble, whose lead of `spread` reward units over another completion means odds of e to 1."""
         return self._with(scale=replace(self.scale, temperature=spread / self.scale.gain))
 
     def probability_better(self, leads: Sequence[float]) -> list[float]:
-        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's."""
-        return self.scale.probability_better(leads, divided=False)
+        """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's.
 
-    def averaged(self) -> tuple[Backbone, ScalarHead]:
-        """Return one backbone and head whose weights (of adapters: what they add to the base) are the members' mean.
+        Of a classifier a lead is put back into logits by the members' mean gain.
+        """
+        if self.classes > 1:
+            gain = fmean(scale.gain for scale in self.scales)
+            leads = [lead / gain for lead in leads]
+        return self.scale.probability_better(leads, divided=self.classes > 1)
+
+    def averaged(self) -> tuple[Backbone, list[ScalarHead]]:
+        """Return one backbone and its heads whose weights (of adapters: what they add to the base) are the members' mean.
 
         The ensemble cannot be used afterwards: its adapters are merged into its base.
         """
         if self.adapted is not None:
-            merged_mean(self.adapted, [adapter_name(number) for number in range(len(self.heads))])
-        head = ScalarHead(self.backbone.width, zero=True)
-        with torch.no_grad():
-            for name, parameter in head.named_parameters():
-                parameter.copy_(torch.stack([dict(one.named_parameters())[name] for one in self.heads]).mean(0))
-        return self.backbone, head
+            merged_mean(self.adapted, [adapter_name(number) for number in range(len(self.scales))])
+        return self.backbone, [mean_head(self.heads[number :: self.classes]) for number in range(self.classes)]
 
     def save(self, folder: Path) -> None:
         """Write the base to `backbone/`, an adapter and a head per member, and `reward.json`."""
@@ -162,10 +183,11 @@ class Ensemble:
             self.backbone.tokenizer.save_pretrained(str(folder / BACKBONE))
         for number, head in enumerate(self.heads):
             head.save(folder / _head_name(number))
-            if self.adapted is not None:
-                save_adapter(self.adapted, folder / adapter_name(number), adapter_name(number))
+        for number in range(len(self.scales) if self.adapted is not None else 0):
+            save_adapter(self.adapted, folder / adapter_name(number), adapter_name(number))
         facts = {
             "mode": MODE,
+            "classes": self.classes,
             "combine": self.combine,
             "variance_weight": self.variance_weight,
             "adapters": self.adapted is not None,
@@ -175,7 +197,8 @@ class Ensemble:
         }
         (folder / SETTINGS).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
-    def _combined(self, scores: Tensor) -> Tensor:
+    def combined(self, scores: Tensor) -> Tensor:
+        """Return one number [N] per text from those of the members [N, M]."""
         return combined(scores, self.combine, self.variance_weight)
 
     def _with(self, *, scales: Sequence[Scale] | None = None, scale: Scale) -> Ensemble:
@@ -183,6 +206,7 @@ class Ensemble:
             self.backbone,
             self.heads,
             adapted=self.adapted,
+            classes=self.classes,
             combine=self.combine,
             variance_weight=self.variance_weight,
             scales=scales or self.scales,
@@ -198,14 +222,16 @@ def load_ensemble(folder: Path, facts: dict[str, Any]) -> Ensemble:
         KeyError, TypeError: the facts are not an ensemble's.
     """
     scales = [Scale(**scale) for scale in facts["scales"]]
+    classes = int(facts.get("classes", 1))
     backbone = load_backbone(folder / BACKBONE, Reading(**facts["reading"]))
     adapted: Any = backbone.model
     for number in range(len(scales) if facts["adapters"] else 0):
         adapted = load_adapter(adapted, folder / adapter_name(number), name=adapter_name(number))
     return Ensemble(
         backbone,
-        [ScalarHead.load(folder / _head_name(number)) for number in range(len(scales))],
+        [ScalarHead.load(folder / _head_name(number)) for number in range(classes * len(scales))],
         adapted=adapted if facts["adapters"] else None,
+        classes=classes,
         combine=facts["combine"],
         variance_weight=facts["variance_weight"],
         scales=scales,

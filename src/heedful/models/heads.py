@@ -55,6 +55,20 @@ class ScalarHead(nn.Module):
         return head
 
 
+def log_odds(logits: Tensor) -> Tensor:
+    """Return the log odds [N, M] of the wanted class for the numbers [N, 2 M] of wanted and unwanted heads, member after member."""
+    return logits[:, 0::2] - logits[:, 1::2]
+
+
+def mean_head(heads: Sequence[ScalarHead]) -> ScalarHead:
+    """Return a head whose weights are the mean of these."""
+    mean = ScalarHead(len(heads[0].weight), zero=True)
+    with torch.no_grad():
+        for name, parameter in mean.named_parameters():
+            parameter.copy_(torch.stack([dict(one.named_parameters())[name] for one in heads]).mean(0))
+    return mean
+
+
 def trainable_parameters(model: nn.Module, heads: Sequence[ScalarHead]) -> Iterator[tuple[str, Parameter]]:
     """Yield the named parameters that may be trained: of a backbone those with gradients, of its heads all."""
     for name, parameter in model.named_parameters():

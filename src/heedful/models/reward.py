@@ -104,11 +104,19 @@ class RewardModel:
 
         Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.1.
         """
-        return RewardModel(self.backbone, self.heads, self.scale.fitted(self._unscaled(prompts, completions)))
+        return self.scaled(self.scale.fitted(self._unscaled(prompts, completions)))
+
+    def scaled(self, scale: Scale) -> RewardModel:
+        """Return the same model with this scale."""
+        return RewardModel(self.backbone, self.heads, scale)
+
+    def combined(self, members: Tensor) -> Tensor:
+        """Return the numbers [N] of its one member [N, 1]; an ensemble has more to combine."""
+        return members[:, 0]
 
     def tempered(self, spread: float) -> RewardModel:
         """Return the same model, whose lead of `spread` reward units over another completion means odds of e to 1."""
-        return RewardModel(self.backbone, self.heads, replace(self.scale, temperature=spread / self.scale.gain))
+        return self.scaled(replace(self.scale, temperature=spread / self.scale.gain))
 
     def probability_better(self, leads: Sequence[float]) -> list[float]:
         """Return P(the first completion is better) in [0, 1] for leads of one completion's score over another's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 from torch.nn import Parameter
@@ -37,7 +37,7 @@ class Preferring(Scorer, Protocol):
 
 
 class Learner(Scorer, Protocol):
-    """A scorer that pairs or rankings can teach: a reward model, or an ensemble of them."""
+    """A scorer that can be taught: a reward model, or an ensemble of them with M members."""
 
     backbone: Backbone
     heads: list[ScalarHead]
@@ -48,12 +48,32 @@ class Learner(Scorer, Protocol):
         ...
 
     def raw(self, texts: Sequence[Text]) -> Tensor:
-        """Return one number per text and member [B, M], before any scale, with gradients where they are on."""
+        """Return one number per text and member [B, M] (of a classifier two, [B, 2 M]), before any scale, with gradients where they
+        are on."""
+        ...
+
+    def raw_batched(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
+        """Return `raw` for many texts, in their order; no gradients."""
+        ...
+
+    def combined(self, members: Tensor) -> Tensor:
+        """Return one number [N] per text from those of the members [N, M]."""
+        ...
+
+    def scaled(self, scale: Scale) -> Self:
+        """Return the same scorer with this scale."""
         ...
 
     def tempered(self, spread: float) -> Self:
         """Return the same scorer, whose lead of `spread` reward units means odds of e to 1."""
         ...
+
+    def probability_unwanted(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
+        """Return P(unwanted class) in [0, 1]; DataError where it has no classes."""
+        ...
+
+
+L = TypeVar("L", bound=Learner)
 
 
 @runtime_checkable

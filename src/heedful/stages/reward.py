@@ -13,7 +13,7 @@ from heedful.records.artifacts import Artifact, Workspace
 from heedful.stages.groups import LoraGroup, OptimizerGroup
 from heedful.stages.spec import InputSpec, StageConfig
 
-VERSION = 5
+VERSION = 6
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data", "ai_feedback"), required=False),
     "rankings": InputSpec(stages=("consensus", "collect", "data"), required=False),
@@ -48,7 +48,7 @@ class BackboneGroup(StageConfig):
 
 
 class EnsembleGroup(StageConfig):
-    """Several members on one base, of modes `pairwise` and `kwise`; trained together, each as if alone."""
+    """Several members on one base, trained together, each as if alone; not of modes `contrast` and `pretrained`."""
 
     members: int = Field(default=5, ge=2, le=32)
     """How many; memory of a step grows with it, except where only heads differ."""
@@ -58,9 +58,18 @@ class EnsembleGroup(StageConfig):
     combine: Literal["mean", "worst", "mean_minus_variance", "weights"] = "mean"
     """From the members' scores to one; `weights` averages their weights instead, which leaves one ordinary model."""
     variance_weight: float = Field(default=1.0, ge=0)
-    """Of `mean_minus_variance`: how much the members' disagreement costs, per squared standard deviation of a member's scores."""
+    """Of `mean_minus_variance`: how much the members' disagreement costs, per squared standard deviation of a member's scores; of a
+    classifier's log odds, per squared nat."""
     resample: bool = True
-    """Each member learns from a bootstrap of the prompts of its own; else all learn from the same."""
+    """Each member learns from a bootstrap of its own, of prompts or (`classifier`, `rating`) of the rows' groups; else all learn
+    from the same."""
+
+
+NO_MEMBERS = {
+    "contrast": "it is a first lesson, and no ensemble is a start; give the group to the stage that goes on from it",
+    "pretrained": "it trains nothing, so all would be the same",
+}
+"""Modes that no ensemble makes sense of, and why."""
 
 
 class Config(StageConfig):
@@ -122,8 +131,8 @@ class Config(StageConfig):
             raise ValueError("backbone.sees_prompt: mode 'contrast' learns nothing without the prompt; leave it out")
         if self.lora is not None and self.backbone.freeze_layers:
             raise ValueError("give either 'lora' or 'backbone.freeze_layers'; an adapter freezes all layers")
-        if self.ensemble is not None and self.mode not in ("pairwise", "kwise"):
-            raise ValueError(f"ensemble: modes 'pairwise' and 'kwise' have ensembles, mode '{self.mode}' has none")
+        if self.ensemble is not None and self.mode in NO_MEMBERS:
+            raise ValueError(f"ensemble: mode '{self.mode}' has no members: {NO_MEMBERS[self.mode]}")
         if self.ensemble is not None and self.ensemble.differ == "adapter" and self.lora is None:
             raise ValueError("ensemble.differ: members that differ by adapter need the group 'lora'; or say \"head\"")
         return self

@@ -2,13 +2,16 @@
 
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from benchmarks.reward import sources
 from benchmarks.reward.intervals import auc, bootstrap, calibration, mean, right
 from benchmarks.reward.run import pooled, ratio
+from benchmarks.reward.unit import prompt_of, split, tuned
 
+from heedful.records.types import LabeledText
 from tests.tolerances import FP64
 
 
@@ -80,3 +83,24 @@ def test_a_question_stands_in_one_fold_only(heed_data: Path) -> None:
     assert len({row.prompt for row in rows}) == 20
     assert all(row.group == row.prompt for row in rows)
     assert {row.label for row in rows} == {True, False}
+
+
+def test_a_fold_without_rows_holds_out_the_first_prompt() -> None:
+    rows = [SimpleNamespace(prompt=text) for text in ("a", "b", "a", "c")]
+    empty = next(fold for fold in range(sources.FOLDS) if fold not in {sources.fold_of(text) for text in "abc"})
+    learnt, held = split(rows, empty, prompt_of)
+    assert [row.prompt for row in learnt] == ["b", "c"]
+    assert [row.prompt for row in held] == ["a", "a"]
+
+
+def test_one_question_of_ten_is_for_the_temperature_and_at_least_one() -> None:
+    for questions, wanted in ((3, 1), (45, 4)):
+        rows = [
+            LabeledText(id=f"{q}-{i}", prompt=f"question {q} ?", completion="a", label=True)
+            for q in range(questions)
+            for i in range(2)
+        ]
+        learnt, tune = tuned(rows)
+        assert len({row.prompt for row in tune}) == wanted
+        assert not {row.prompt for row in tune} & {row.prompt for row in learnt}
+        assert len(learnt) + len(tune) == len(rows)

@@ -110,8 +110,7 @@ def test_members_and_what_is_combined_of_them_get_mean_0_and_sd_1(combine: Combi
 def test_averaged_heads_are_the_mean_of_the_members() -> None:
     whole = ensemble(adapters=False)
     expected = whole.score(PROMPTS, COMPLETIONS)
-    backbone, head = whole.averaged()
-    np.testing.assert_allclose(RewardModel(backbone, [head]).score(PROMPTS, COMPLETIONS), expected, atol=FP32_SUM)  # type: ignore[arg-type]
+    np.testing.assert_allclose(RewardModel(*whole.averaged()).score(PROMPTS, COMPLETIONS), expected, atol=FP32_SUM)  # type: ignore[arg-type]
 
 
 def test_averaged_adapters_add_the_mean_of_what_each_adds() -> None:
@@ -146,7 +145,7 @@ def test_gradients_reach_every_member_and_only_its_own(tmp_path: Path) -> None:
 
 def test_an_ensemble_has_no_classes_and_no_spread_is_named(tmp_path: Path) -> None:
     whole = ensemble()
-    with pytest.raises(DataError, match="an ensemble has no classes"):
+    with pytest.raises(DataError, match="this ensemble has no classes"):
         whole.probability_unwanted(PROMPTS, COMPLETIONS)
     with pytest.raises(DataError, match="no spread"):
         whole.calibrated(["a", "a"], ["b", "b"])
