@@ -46,7 +46,7 @@ class ComparisonTeacher(Generic[Piece]):
         lessons: Callable[[Learner], Sequence[Piece]],
         loss_sum: Callable[[Learner, Sequence[Piece], Draws], Tensor],
         heldout: HeldoutPairs,
-        learnt: Mapping[str, int],
+        learnt: Mapping[str, Any],
         *,
         resample: bool,
         seed: int,

@@ -32,6 +32,8 @@ MUCH_LONGER = 0.2
 MOST_TYPES = 12
 """Rows of the table by prompt type; the types with the fewest pairs are put together."""
 OTHER_TYPES = "other"
+SOURCE = "from"
+"""The key of a pair's `meta` that names its source, where several are mixed."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def pair_figures(
         "agreement": _agreement_groups(rows),
         "length": _length_groups(*lengths),
         "prompt": _prompt_groups(rows, prompt_type),
+        "source": _source_groups(rows),
     }
     figures["accuracy_by"] = {
         name: _by_group(right, names, tasks, derive_seed(seed, STAGE, name)) for name, names in groups.items() if names
@@ -123,6 +126,12 @@ def _agreement_groups(rows: Sequence[Preference]) -> list[str]:
 def _length_groups(chosen: Floats, rejected: Floats) -> list[str]:
     gaps = (chosen - rejected) / np.maximum(np.maximum(chosen, rejected), 1)
     return [_LENGTH[1 + (gap > MUCH_LONGER) - (gap < -MUCH_LONGER)] for gap in gaps]
+
+
+def _source_groups(rows: Sequence[Preference]) -> list[str]:
+    """Return which of several mixed sources each pair is from; nothing where there is one."""
+    names = [str(row.meta.get(SOURCE, "")) for row in rows]
+    return names if all(names) else []
 
 
 def _prompt_groups(rows: Sequence[Preference], key: str) -> list[str]:

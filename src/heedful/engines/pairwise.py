@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -15,12 +15,12 @@ from torch import Tensor
 from heedful.engines.comparison import ComparisonTeacher, Draws
 from heedful.engines.ensembling import sum_over_members
 from heedful.engines.fitting import Unit
-from heedful.engines.heldout_pairs import HeldoutPairs, read_pairs
+from heedful.engines.heldout_pairs import HeldoutPairs
 from heedful.engines.pair_report import TIE
+from heedful.engines.pair_sources import PairSources
 from heedful.models.backbones import Text
 from heedful.models.roles import Learner
 from heedful.numerics.preference_losses import bradley_terry
-from heedful.records.artifacts import Artifact
 from heedful.records.types import Preference
 
 Weigh = Literal["pairs", "prompts"]
@@ -65,13 +65,23 @@ def aimed(row: Preference, targets: Targets, margin_scale: float) -> Preference:
     return row.model_copy(update={"p": 1.0, "margin": margin})
 
 
-def tasks(rows: Sequence[Preference], model: Learner, *, weigh: Weigh = "pairs") -> list[Task]:
-    """Return the pairs by task, in order of appearance; `weigh` is explained in `pair_teacher`."""
+def tasks(
+    rows: Sequence[Preference], model: Learner, *, weigh: Weigh = "pairs", weights: Mapping[str, float] | None = None
+) -> list[Task]:
+    """Return the pairs by task, in order of appearance.
+
+    Args:
+        rows: the pairs.
+        model: reads their texts.
+        weigh: see `pair_teacher`.
+        weights: task id to what that comes to is multiplied by; 1 where there is none.
+    """
+    times = weights or {}
     grouped: dict[str, list[Preference]] = defaultdict(list)
     for row in rows:
         grouped[row.task_id].append(row)
     return [
-        _task(name, pairs, model, weight=1 / len(pairs) if weigh == "prompts" else 1.0)
+        _task(name, pairs, model, weight=times.get(name, 1.0) / (len(pairs) if weigh == "prompts" else 1))
         for name, pairs in grouped.items()
     ]
 
@@ -105,7 +115,7 @@ def pair_loss_sum(
 
 
 def pair_teacher(
-    source: Artifact,
+    source: PairSources,
     *,
     centering: float,
     seed: int,
@@ -115,10 +125,10 @@ def pair_teacher(
     resample: bool = False,
     prompt_type: str = "",
 ) -> ComparisonTeacher[Task]:
-    """Return what fits a reward model to `train.preferences` and judges it on `tune.preferences`.
+    """Return what fits a reward model to pairs and judges it on held-out ones.
 
     Args:
-        source: has both.
+        source: both, from one source or several.
         centering: see `bradley_terry`.
         weigh: "pairs": every pair weighs 1; "prompts": all pairs of a prompt together weigh 1, so each of all pairs of K
             completions 1 / C(K, 2).
@@ -126,19 +136,15 @@ def pair_teacher(
         targets, margin_scale: see `aimed`.
         prompt_type: see `HeldoutPairs`.
         resample: every member of an ensemble learns from a bootstrap of the tasks of its own.
-
-    Raises:
-        DataError: both answers of a pair are the same text.
     """
-    rows = [aimed(row, targets, margin_scale) for row in read_pairs(source, "train")]
-    heldout = HeldoutPairs(read_pairs(source, "tune"), taught=rows, prompt_type=prompt_type, seed=seed)
-    learnt = {"pairs": len(rows), "tasks": len({row.task_id for row in rows})}
+    rows = [aimed(row, targets, margin_scale) for row in source.train]
+    heldout = HeldoutPairs(source.tune, taught=rows, prompt_type=prompt_type, seed=seed)
 
     def loss_sum(model: Learner, part: Sequence[Task], draws: Draws) -> Tensor:
         return pair_loss_sum(model, part, centering, draws)
 
-    lessons = partial(tasks, rows, weigh=weigh)
-    return ComparisonTeacher(lessons, loss_sum, heldout, learnt, resample=resample, seed=seed)
+    lessons = partial(tasks, rows, weigh=weigh, weights=source.weights)
+    return ComparisonTeacher(lessons, loss_sum, heldout, source.learnt, resample=resample, seed=seed)
 
 
 def _task(name: str, pairs: Sequence[Preference], model: Learner, *, weight: float) -> Task:

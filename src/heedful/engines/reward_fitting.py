@@ -16,6 +16,7 @@ from heedful.engines.contrasting import ContrastTeacher
 from heedful.engines.ensembling import ensemble_of
 from heedful.engines.fitting import FitSettings, fit
 from heedful.engines.kwise import ranking_teacher
+from heedful.engines.pair_sources import pair_sources
 from heedful.engines.pairwise import pair_teacher
 from heedful.engines.rating import RatingTeacher
 from heedful.errors import ConfigError, ModelError
@@ -96,7 +97,7 @@ def _teacher(config: Config, inputs: Mapping[str, Artifact], seed: int) -> Teach
             return ContrastTeacher(inputs["demonstrations"], seed=seed)
         case "pairwise":
             return pair_teacher(
-                inputs["preferences"],
+                pair_sources(inputs, config.mix),
                 centering=config.centering,
                 weigh=config.weigh,
                 targets=config.targets,

@@ -87,6 +87,7 @@ class Source:
     place: str
     hub: str | None = None
     subset: str | None = None
+    hub_folder: str | None = None
     hub_split: str = "train"
     revision: str | None = None
     format: str = "auto"
@@ -101,13 +102,14 @@ class Source:
     wanted_below: float | None = None
     empty: str = "refuse"
     meta: list[str] | None = None
+    mark: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
         """What the rows are read from, the same for every source that reads it."""
         if self.hub is None:
             return str(Path(self.place).resolve())
-        return " ".join(filter(None, (self.hub, self.subset, self.hub_split, self.revision)))
+        return " ".join(filter(None, (self.hub, self.subset, self.hub_folder, self.hub_split, self.revision)))
 
     @property
     def container(self) -> str:
@@ -130,7 +132,9 @@ class Source:
 
     def _all_rows(self) -> Iterator[tuple[int, Row]]:
         if self.hub is not None:
-            return read_hub(self.hub, self.hub_split, subset=self.subset, revision=self.revision)
+            return read_hub(
+                self.hub, self.hub_split, subset=self.subset, folder=self.hub_folder, revision=self.revision
+            )
         return read_file(Path(self.place), None if self.format in ROW_FORMATS else self.format)
 
 
@@ -278,11 +282,11 @@ def _renamed(source: Source, row: Row, line: int) -> Row:
 
 def _meta(source: Source, row: Row, ours: Row) -> dict[str, JsonValue]:
     if source.meta is not None:
-        return {name: _json(row[name], name) for name in source.meta if name in row}
+        return {name: _json(row[name], name) for name in source.meta if name in row} | dict(source.mark)
     used = {"prompt", "completion", "messages", "chosen", "rejected", "margin", "label", "id", "task_id", "group"}
     used |= set(COLUMNS[source.kind])
     used |= set(source.columns.values()) | set(_PLACEHOLDER.findall(source.prompt_template or ""))
-    return {name: _json(value, name) for name, value in row.items() if name not in used}
+    return {name: _json(value, name) for name, value in row.items() if name not in used} | dict(source.mark)
 
 
 def _json(value: Any, name: str) -> JsonValue:

@@ -63,7 +63,7 @@ def read_file(path: Path, container: str | None = None) -> Iterator[tuple[int, R
 
 
 def read_hub(
-    name: str, split: str, *, subset: str | None = None, revision: str | None = None
+    name: str, split: str, *, subset: str | None = None, folder: str | None = None, revision: str | None = None
 ) -> Iterator[tuple[int, Row]]:
     """Yield (row number, row) of a data set on the hub, or in its local cache.
 
@@ -73,10 +73,10 @@ def read_hub(
     import datasets
 
     try:
-        data = datasets.load_dataset(name, subset, split=split, revision=revision)
+        data = datasets.load_dataset(name, subset, data_dir=folder, split=split, revision=revision)
     except Exception as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        fix = "check name, subset, split and network"
+        fix = "check name, subset, folder, split and network"
         raise DataError(f"cannot be loaded: {said}", path=f"hub data set {name}", fix=fix) from None
     for number, row in _numbered(data):
         _check_finite(row, Path(name), number)

@@ -10,6 +10,7 @@ _TOLD_APART = {
     "agreement": "labelers agree",
     "length": "length",
     "prompt": "prompt",
+    "source": "from",
 }
 _CORRELATIONS = (
     ("pearson", "Pearson"),

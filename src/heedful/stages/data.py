@@ -32,6 +32,8 @@ class SourceGroup(StageConfig):
     """A data set on the hub instead of a file, such as "knkarthick/dialogsum"."""
     subset: str | None = None
     """The hub data set's configuration, where it has several."""
+    hub_folder: str | None = None
+    """The hub data set's folder, such as "helpful-base", where its parts lie in folders."""
     hub_split: str = "train"
     """The hub data set's own split."""
     revision: str | None = None
@@ -62,6 +64,8 @@ class SourceGroup(StageConfig):
     """What happens to a row with an empty prompt or answer, or with two answers that are the same."""
     meta: list[str] | None = None
     """Columns to keep beside the record; by default all that are not used otherwise."""
+    mark: dict[str, JsonValue] = {}
+    """Values to put beside every record, such as { kind = "harmful" }; later stages choose by them (`where`)."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from heedful.stages.spec import InputSpec, StageConfig
 VERSION = 6
 INPUTS = {
     "preferences": InputSpec(stages=("consensus", "data", "ai_feedback"), required=False),
+    "more_preferences": InputSpec(stages=("consensus", "data", "ai_feedback"), required=False, many=True),
     "rankings": InputSpec(stages=("consensus", "collect", "data"), required=False),
     "labeled": InputSpec(stages=("data", "collect"), required=False),
     "ratings": InputSpec(stages=("data",), required=False),
@@ -24,6 +25,9 @@ INPUTS = {
     "policy": InputSpec(stages=("sft", "align"), required=False),
     "samples": InputSpec(stages=("sample",), required=False),
 }
+
+
+Weight = Annotated[float, Field(gt=0)]
 
 
 class BackboneGroup(StageConfig):
@@ -104,6 +108,9 @@ class Config(StageConfig):
     must have, `margin_scale` (2 p - 1)."""
     margin_scale: float = Field(default=1.0, ge=0)
     """The lead of a pair on which all agree; reward units."""
+    mix: tuple[Weight, ...] = ()
+    """`pairwise` with the inputs `more_preferences`: what a pair of `preferences` weighs, then a pair of each of the others, in
+    order; the mean of a step's loss is over weights. Empty: all weigh 1."""
     weigh: Literal["pairs", "prompts"] = "pairs"
     """`pairwise`: `pairs`: every pair weighs the same; `prompts`: all pairs of a prompt together weigh 1, so that each of all
     pairs of K completions weighs 1 / C(K, 2)."""
@@ -168,6 +175,7 @@ LEARNS_FROM = {
 
 def check(config: Config, roles: Collection[str]) -> None:
     """Raise ConfigError where the mode's input is missing, or there is no backbone, or two."""
+    _check_mix(config, roles)
     wanted = LEARNS_FROM.get(config.mode)
     if wanted is not None and wanted not in roles:
         raise ConfigError(f"inputs: mode '{config.mode}' learns from the input '{wanted}', which is missing")
@@ -178,6 +186,19 @@ def check(config: Config, roles: Collection[str]) -> None:
             )
     elif config.backbone.source == "policy" and "policy" not in roles:
         raise ConfigError("backbone.source: 'policy' needs the input 'policy'; give it, or name a model")
+
+
+def _check_mix(config: Config, roles: Collection[str]) -> None:
+    others = sum(role.startswith("more_preferences.") for role in roles)
+    if others and config.mode != "pairwise":
+        raise ConfigError(
+            f"inputs.more_preferences: mode '{config.mode}' mixes no pairs; take it out, or set mode = 'pairwise'"
+        )
+    if config.mix and len(config.mix) != 1 + others:
+        raise ConfigError(
+            f"mix: one weight for 'preferences' and one for each of 'more_preferences' was expected, {1 + others} in all, "
+            f"got {len(config.mix)}"
+        )
 
 
 def external(config: Config, base: Path) -> dict[str, str]:

@@ -250,6 +250,21 @@ def test_splits_of_one_hub_data_set_are_told_apart(tmp_path: Path) -> None:
         imported(train, train)
 
 
+def test_folders_of_one_hub_data_set_are_told_apart_and_marked(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for name in ("near", "far"):
+        (folder / name).mkdir(parents=True)
+        written(folder / name / "train.jsonl", lines({"prompt": name, "kind": "own"}))
+    near, far = (
+        Source(str(folder), hub=str(folder), hub_folder=name, mark={"kind": kind})
+        for name, kind in (("near", "a"), ("far", "b"))
+    )
+    book = imported(near, far)
+    assert ids(book) == ["set-1", "set.2-1"]
+    (rows,) = book.files().values()
+    assert [row.meta for row in rows] == [{"kind": "a"}, {"kind": "b"}]  # type: ignore[union-attr]
+
+
 def test_ids_that_the_rows_say_are_never_changed(tmp_path: Path) -> None:
     rows = lines({"prompt": "x", "id": "d-1"})
     a, b = (Source(str(written(tmp_path / f / "d.jsonl", rows))) for f in "ab")

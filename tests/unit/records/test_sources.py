@@ -141,6 +141,13 @@ def test_a_hub_data_set_is_read_from_a_folder_of_its_own(tmp_path: Path) -> None
     assert [row for _, row in read_hub(str(tmp_path), "train")] == ROWS
 
 
+def test_a_folder_of_a_hub_data_set(tmp_path: Path) -> None:
+    for name in ("near", "far"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_text(json.dumps({"x": name}) + "\n")
+    assert [row for _, row in read_hub(str(tmp_path), "train", folder="far")] == [{"x": "far"}]
+
+
 def test_a_hub_data_set_that_is_not_there_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DataError, match=r"^hub data set \./absent: cannot be loaded: ") as caught:

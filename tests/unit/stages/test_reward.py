@@ -350,6 +350,10 @@ def test_labels_that_cannot_be_learned_from(tmp_path: Path) -> None:
 
 
 def test_inputs_that_are_missing(tmp_path: Path, preferences: Artifact) -> None:
+    with pytest.raises(ConfigError, match=r"mix: one weight .* 2 in all, got 1"):
+        reward.check(reward.Config(mix=(1.0,)), ["preferences", "policy", "more_preferences", "more_preferences.0"])
+    with pytest.raises(ConfigError, match="mode 'rating' mixes no pairs"):
+        reward.check(reward.Config(mode="rating"), ["ratings", "policy", "more_preferences", "more_preferences.0"])
     with pytest.raises(ConfigError, match="learns from the input 'labeled'"):
         run_stage(reward, reward.Config(mode="classifier"), {"preferences": preferences}, tmp_path)
     with pytest.raises(ConfigError, match="needs the input 'policy'"):
