@@ -1,4 +1,4 @@
-"""Tiny Llamas whose words are known: one draws phrases whatever went before, one writes nothing but a few letters."""
+"""Tiny Llamas whose words are known: they draw phrases, or a phrase by what it follows, or write nothing but a few letters."""
 
 from __future__ import annotations
 
@@ -41,13 +41,38 @@ def phrase_causal(chances: Mapping[str, float]) -> tuple[Any, PreTrainedTokenize
     tokenizer = phrase_tokenizer(chances)
     model: Any = tiny.tiny_causal(tokenizer, max_positions=POSITIONS)
     width = model.config.hidden_size
-    logits = torch.full((len(tokenizer),), _NEVER)
-    for phrase, chance in chances.items():
-        token = tokenizer.convert_tokens_to_ids(phrase) if phrase else EOS_ID
-        logits[token] = math.log(chance) if chance > 0 else _NEVER
+    logits = _logits(tokenizer, chances)
     _silence(model, rows=slice(None))
     model.get_input_embeddings().weight.data.fill_(1.0)
     return _untied(model, (logits / width)[:, None].expand(-1, width)), tokenizer
+
+
+def turn_causal(
+    chances: Mapping[str, Mapping[str, float]], *, max_positions: int
+) -> tuple[Any, PreTrainedTokenizerFast]:
+    """Return a Llama that draws each token by the last one alone, and its tokenizer.
+
+    Args:
+        chances: phrase that was read or written last to {phrase: probability}, of sum 1; under "", what follows any other token.
+            A phrase to be drawn that is "" is the end of the text.
+        max_positions: context in tokens.
+    """
+    tokenizer = phrase_tokenizer({*chances, *(phrase for drawn in chances.values() for phrase in drawn)})
+    model: Any = tiny.tiny_causal(tokenizer, max_positions=max_positions)
+    width = model.config.hidden_size
+    kinds = ["", *(phrase for phrase in chances if phrase)]
+    if len(kinds) > width:
+        raise ValueError(f"{len(kinds)} kinds of tokens, and one feature of the state for each of {width} at most")
+    _silence(model, rows=slice(None))
+    states = torch.eye(width)[[0] * len(tokenizer)]
+    head = torch.zeros(len(tokenizer), width)
+    for feature, kind in enumerate(kinds):
+        if kind:
+            states[tokenizer.convert_tokens_to_ids(kind)] = torch.eye(width)[feature]
+        # the last norm scales a state of length 1 to length sqrt(width)
+        head[:, feature] = _logits(tokenizer, chances[kind]) / math.sqrt(width)
+    model.get_input_embeddings().weight.data.copy_(states)
+    return _untied(model, head), tokenizer
 
 
 def letters_causal(letters: str, *, seed: int = 0) -> Any:
@@ -66,6 +91,15 @@ def policy_artifact(store: Path, model: Any, tokenizer: Any, *, stage: str = "sf
     with Workspace(store, Identity(stage, 1, {"name": name}, 0).manifest()) as out:
         tiny.save_model(out.folder("model"), model, tokenizer)
         return out.finish()
+
+
+def _logits(tokenizer: PreTrainedTokenizerFast, chances: Mapping[str, float]) -> torch.Tensor:
+    """Return [V]: log-chances of the phrases ("" is EOS), and of all other tokens what is never said."""
+    logits = torch.full((len(tokenizer),), _NEVER)
+    for phrase, chance in chances.items():
+        token = tokenizer.convert_tokens_to_ids(phrase) if phrase else EOS_ID
+        logits[token] = math.log(chance) if chance > 0 else _NEVER
+    return logits
 
 
 def _silence(model: Any, *, rows: slice) -> None:
