@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from heedful.stages import ai_feedback
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.speakers import phrase_causal
 from heedful.testing.tiny import save_model
+from tests.ports import free_port
 from tests.programs import skip_loudly
 
 PROMPTS, VOTES = 2, 3
@@ -29,9 +29,7 @@ BRIEF = 'name = "brief"\n[[principles]]\nname = "short"\ncomparison = "Shorter?"
 
 @contextmanager
 def served(model: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
     options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     with (model.parent / "serve.log").open("w+") as log:

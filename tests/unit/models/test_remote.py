@@ -18,6 +18,7 @@ from heedful.models import remote
 from heedful.models.remote import RemoteScorer, Service
 from heedful.models.roles import Scorer
 from heedful.records.types import Message
+from tests.ports import free_port
 from tests.services import letters, scores, scoring, send
 
 TEXTS = ["abc", "ABcd", "A", "xyZ", "q"]
@@ -198,9 +199,7 @@ def test_one_that_gives_nothing_in_time(slow: Any) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/score"
+    url = f"http://127.0.0.1:{free_port()}/score"
     with pytest.raises(DataError, match=r"ConnectError: .*\(tried 3 times\)"):
         scorer(url).score(PROMPTS, TEXTS)
 
