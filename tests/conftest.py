@@ -15,6 +15,7 @@ from hypothesis import settings
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook("heedful.numerics", CHECKER)
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start: beside other workers, waiting threads take 20 times as long
 os.environ["HEED_DEVICE"] = "cpu"  # numbers and digests are compared with those of the CPU
 settings.register_profile("same_every_time", derandomize=True, deadline=None)
 settings.load_profile("same_every_time")

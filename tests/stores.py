@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ import psycopg
 
 from heedful.feedback.store.database import Database
 from heedful.feedback.store.tables import Base
+from tests.ports import free_port
 from tests.programs import skip_loudly
 
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -53,7 +53,7 @@ class PostgresqlServer:
         self._numbers = count(1)
         self._store = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self._call("initdb", "-D", str(self._data), "-U", "heedful", "-A", "trust", "-E", "UTF8", "--no-sync")
 
     def start(self) -> None:
@@ -141,9 +141,3 @@ def postgresql_server(*, fsync: bool = False) -> Iterator[PostgresqlServer]:
     finally:
         server.stop(for_good=True)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -29,6 +29,7 @@ from benchmarks.feedback.client import Connection, Gone, submission
 
 from heedful.feedback.store.database import Database
 from heedful.feedback.store.tables import Response
+from tests.ports import free_port
 
 PER_SECOND = 50
 LABELERS = 25
@@ -53,7 +54,7 @@ def run(kind: str, num_kills: int, seed: int, folder: Path) -> dict[str, Any]:
     """Kill the server so many times; return what was counted."""
     with sites.fresh(kind, folder) as url:
         people = sites.furnish(url, num_tasks=200 + 40 * num_kills, num_labelers=LABELERS, overlap=3)
-        port = sites.free_port()
+        port = free_port()
         server = sites.Server(url, port, folder / "server.log")
         diary, started = Diary(), time.monotonic()
         server.start()

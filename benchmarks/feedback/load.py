@@ -28,6 +28,8 @@ from benchmarks.feedback import sites
 from benchmarks.feedback.client import Answered, Connection, label
 from benchmarks.results import row
 
+from tests.ports import free_port
+
 P95_MS, PER_SECOND = 150, 200
 UPLOAD = 2000
 """Tasks in one file; one upload follows the other for as long as the labelers work."""
@@ -61,7 +63,7 @@ def run(kind: str, load: Load, folder: Path) -> Outcome:
     """Put the load on one database."""
     with sites.fresh(kind, folder) as url:
         people = sites.furnish(url, num_tasks=load.num_tasks, num_labelers=load.num_labelers)
-        port, log = sites.free_port(), folder / "server.log"
+        port, log = free_port(), folder / "server.log"
         server = sites.Server(url, port, log)
         server.start()
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from tests.stores import postgresql_server
 TEXTS = ("The first answer, a sentence long.", "A second one.", "The third, which says a little more than that.", "No.")
 DATABASES = ("sqlite", "postgresql")
 _AT_ONCE = 500
-_PORTS = (20_000, 30_000)
 
 
 @dataclass(frozen=True)
@@ -150,20 +148,3 @@ def environment() -> Mapping[str, str]:
     """Return the environment of a server: one thread for the numerics, and our own source first."""
     root = Path(__file__).resolve().parents[2]
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, below those that the system gives to clients.
-
-    One of those could be a client's own while the server is down: it would be connected to itself, and the server kept out.
-    """
-    luck = random.SystemRandom()
-    while True:
-        port = luck.randrange(*_PORTS)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port

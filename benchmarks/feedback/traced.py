@@ -27,6 +27,8 @@ from benchmarks.feedback import sites
 from benchmarks.feedback.client import Answered, Connection, label
 from benchmarks.results import row
 
+from tests.ports import free_port
+
 CALLS = "fsync,fdatasync,recvfrom,recvmsg,read,sendto,sendmsg,write,writev"
 QUESTION, ANSWER = "PUT /api/tasks/", "HTTP/1.1 2"
 
@@ -35,7 +37,7 @@ def run(kind: str, num_submissions: int, folder: Path) -> dict[str, Any]:
     """Trace a short run; return how many submissions were answered before anything was on the disk."""
     with sites.fresh(kind, folder) as url:
         people = sites.furnish(url, num_tasks=num_submissions, num_labelers=1)
-        port = sites.free_port()
+        port = free_port()
         server = sites.Server(url, port, folder / "server.log")
         server.start()
         assert server.process is not None

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from heedful.feedback.exchange.releases import rankings
 from heedful.feedback.store.database import Database
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Consensus, Ranking
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 HEED = (sys.executable, "-m", "heedful.apps.cli")
@@ -58,12 +58,6 @@ instructions = "read-me.md"
 [consensus]
 inputs = {{ rankings = "collect" }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

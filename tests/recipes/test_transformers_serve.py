@@ -7,7 +7,6 @@ more line of a list or a verdict gets one.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from heedful.stages import ai_feedback
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.speakers import turn_causal
 from heedful.testing.tiny import save_model
+from tests.ports import free_port
 from tests.programs import skip_loudly
 
 pytestmark = pytest.mark.slow
@@ -144,9 +144,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @contextmanager
 def serving(model: Path, log: Path) -> Iterator[Served]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
     options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     with log.open("w+") as stream:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from deploy.requirements import ONLY_TRAINING, needed
 
+from tests.ports import free_port
 from tests.programs import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,12 +31,6 @@ sys.meta_path.insert(0, Block())
 from heedful.apps.cli import main
 main()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port, process):

@@ -6,20 +6,15 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from urllib.parse import urlencode
 
 import pytest
 
+from tests.ports import free_port
+
 HEED = (sys.executable, "-m", "heedful.apps.cli", "label")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port, method, path, fields=None, **headers):

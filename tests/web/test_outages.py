@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from heedful.feedback.store.database import Database
 from heedful.feedback.store.tables import Response
+from tests.ports import free_port
 from tests.stores import postgresql_server
 
 GONE_SECONDS = 10.0
@@ -68,7 +69,7 @@ def site(tmp_path):
 
     def start(url):
         people = sites.furnish(url, num_tasks=60, num_labelers=1)
-        port = sites.free_port()
+        port = free_port()
         server = sites.Server(url, port, tmp_path / "server.log")
         server.start()
         running.append(server)

@@ -1,6 +1,5 @@
 """A Python function as scorer: found relative to the recipe, checked, its errors in one line."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -86,9 +85,11 @@ def test_the_digest_follows_the_file_and_the_name(base: Path) -> None:
 
 SLOW = """
 import time
+from pathlib import Path
 
 def silent(prompts, completions, **columns):
-    time.sleep(5)
+    while not Path(__file__).with_name("given up").exists():
+        time.sleep(0.02)
 
 def late_itself(prompts, completions, **columns):
     raise TimeoutError("the database")
@@ -113,10 +114,9 @@ def none(prompts, completions, **columns):
 def test_a_function_with_a_time_limit(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     scorer = FunctionScorer(f"slow.py:{name}", tmp_path, timeout=0.2)
-    started = time.monotonic()
     with pytest.raises(DataError, match=message):
         scorer.score(["a", "b"], ["x", "y"])
-    assert time.monotonic() - started < 3
+    (tmp_path / "given up").touch()
 
 
 def test_within_its_time_limit_it_scores_as_without(base: Path) -> None:
