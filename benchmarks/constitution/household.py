@@ -159,7 +159,12 @@ def soft_or_hard(soft: Runs, hard: Runs, command: str) -> Rows:
 
 
 def log_loss(folder: Path, labeled: Path) -> float:
-    """Return the mean of log(1 + exp(-lead)) in nats over the held-out pairs of `labeled`; lead of the answer that gold chooses."""
+    """Return the mean of `losses`."""
+    return float(losses(folder, labeled)[1].mean())
+
+
+def losses(folder: Path, labeled: Path) -> tuple[list[Preference], Floats]:
+    """Return the held-out pairs of `labeled` and log(1 + exp(-lead)) of each in nats; lead of the answer that gold chooses."""
     model = load_reward_model(Artifact.open(folder / "preference_model").path / "model")
     held = pairs_of(labeled, "tune.preferences")
     scores = [
@@ -167,7 +172,7 @@ def log_loss(folder: Path, labeled: Path) -> float:
         for side in ("chosen", "rejected")
     ]
     leads = (scores[0] - scores[1]) * np.sign([lead(one) for one in held])
-    return float(np.logaddexp(0, -leads).mean())
+    return held, np.logaddexp(0, -leads)
 
 
 def pairs_of(folder: Path, *files: str) -> list[Preference]:

@@ -1,10 +1,11 @@
-"""make bench-constitution: judging by principles. Parts: speed, refusals, household, injection, injection-household.
+"""make bench-constitution: judging by principles. Parts: speed, refusals, household, ablations, injection, injection-household.
 
     python benchmarks/constitution/run.py [--only speed ...] [--model DIR] [--comparisons 1000] [--seeds 10]
 A part that is asked for is measured anew, one that is not keeps its rows in `results.json`. `speed`, `refusals` and `injection`
 read real data under HEED_DATA; `speed` and `injection` also a model folder, `--model` or HEED_JUDGE. `refusals` writes its
 confusion matrices to `refusals.md`. `household` runs the recipe `constitutional` once per seed, and again with hard labels up
-to its reward model, in `work/`. `injection-household` attacks the first model, and the preference model, of such a run,
+to its reward model, in `work/`. `ablations` runs it with other choices, on the seeds 100, 101, ... (`--tuning-seeds` of them), and
+writes `ablations.md` and `ablations.svg`. `injection-household` attacks the first model, and the preference model, of such a run,
 `--household DIR`. Both injections write tables, to `injection.md` and `injection-household.md`.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.constitution import attacked, household, refusals, speed  # noqa: E402
+from benchmarks.constitution import ablation_page, ablations, attacked, household, refusals, speed  # noqa: E402
 from benchmarks.results import NO_TARGET, publish, row  # noqa: E402
 
 COMMAND = "make bench-constitution ARGS='--only {}'"
@@ -41,6 +42,9 @@ def main() -> None:
     parser.add_argument("--attacks", type=int, default=200, help="pairs, each attacked by a text of its own")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEED_DATA", SHARED / "data")))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tuning-seeds", type=int, default=1)
+    names = [axis.name for axis in ablations.AXES]
+    parser.add_argument("--choices", nargs="*", choices=names, default=names, help="of the ablations; all by default")
     args = parser.parse_args()
     for name in args.only:
         found = PARTS[name](args)
@@ -119,10 +123,23 @@ def constitutional(args: argparse.Namespace) -> Rows:
     return household.figures(range(args.seeds), COMMAND.format(f"household --seeds {args.seeds}"))
 
 
+def ablated(args: argparse.Namespace) -> Rows:
+    """Return what each choice is worth, on tuning seeds; write the page and its picture."""
+    seeds = range(ablations.FIRST_SEED, ablations.FIRST_SEED + args.tuning_seeds)
+    axes = [axis for axis in ablations.AXES if axis.name in args.choices]
+    chosen = "" if len(axes) == len(ablations.AXES) else f" --choices {' '.join(axis.name for axis in axes)}"
+    command = COMMAND.format(f"ablations --tuning-seeds {args.tuning_seeds}{chosen}")
+    found = ablations.ablate(axes, seeds, command)
+    (HERE / "ablations.md").write_text(ablation_page.page(found, seeds), encoding="utf-8")
+    (HERE / ablation_page.PICTURE).write_text(ablation_page.picture(found), encoding="utf-8")
+    return found
+
+
 PARTS = {
     "speed": fast,
     "refusals": refused,
     "household": constitutional,
+    "ablations": ablated,
     "injection": persuaded,
     "injection-household": persuaded_household,
 }

@@ -95,6 +95,14 @@ def _inline(raw: str, name: str, description: str) -> Markup:
     return Markup(svg)  # matplotlib escapes the texts it writes
 
 
+def alone(picture: Markup) -> str:
+    """Return a picture as a file of its own, where no page gives colours and fonts: those of light paper."""
+    svg = str(picture)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(variable, colour)
+    return svg.replace("<svg ", '<svg font-family="sans-serif" ', 1) + "\n"
+
+
 def place(figure: Figure, left: float, bottom: float, right: float, top: float) -> Axes:
     """Return axes that leave these margins, in points, to the figure's edges."""
     width, height = figure.get_size_inches() * _POINTS_PER_INCH
