@@ -31,7 +31,7 @@ FIRST_SEED = 100
 PRINCIPLES = ("harmless", "kind", "plain", "open", "fair", "wise-friend")
 """Of the household constitution; a smaller number takes the first."""
 STAGE_ONE = ("world", "sft", "red_team", "revise", "stage_one", "evaluate_stage_one")
-LABELED = (*STAGE_ONE, "samples", "ai_feedback")
+LABELED = (*STAGE_ONE, "samples", "checked", "collect", "consensus", "ai_feedback")
 FINAL = (*LABELED, "preference_model", "align", "evaluate")
 HARM, HELP, EVADED = "harmfulness", "helpfulness", "evasive"
 RIGHT, LOSS = "AI labels right", "preference model's log-loss"

@@ -29,7 +29,8 @@ def config_of(name: str) -> Any:
 
 
 def test_the_same_stages_as_offline() -> None:
-    assert stages_of(NAME) == stages_of("constitutional")
+    """But for simulated people, whom the offline recipe asks to check the judge."""
+    assert stages_of(NAME) == stages_of("constitutional") - {"collect", "consensus"}
 
 
 def test_the_choices_of_the_paper() -> None:

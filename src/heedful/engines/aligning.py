@@ -15,6 +15,7 @@ import torch
 from pydantic import JsonValue
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
+from heedful.engines.kept_answers import AnswerLog
 from heedful.engines.memory import ForwardBudget, decoding_budget
 from heedful.engines.memory_parts import MemoryWatch, held_now
 from heedful.engines.ppo import PPOSettings, train
@@ -93,6 +94,7 @@ class AlignmentRun:
         scorer = self.rollout.scorer
         gold = gold_watch(config, inputs, out, self.policy, scorer, seed=seed, decoding=self.rollout.decoding)
         self.watch = RunWatch(config, scorer, gold, self.policy.trainable, out)
+        self.kept = AnswerLog(out)
         self.watched: dict[str, float] = {}
         self.done = 0
         self.stopped = ""
@@ -103,6 +105,7 @@ class AlignmentRun:
         latest = self.checkpoints.latest()
         if latest is None:
             self.out.truncate_log(0)
+            self.kept.truncate(0)
             self.watch.restore(0, {}, {})
             return
         self.done, tensors, state = latest
@@ -123,6 +126,7 @@ class AlignmentRun:
             {k.removeprefix("watch."): v for k, v in tensors.items() if k.startswith("watch.")},
         )
         self.out.truncate_log(self.done)
+        self.kept.truncate(self.done)
 
     def save(self) -> None:
         """Write the whole state of the run."""
@@ -214,6 +218,7 @@ class AlignmentRun:
         )
         if iteration == 0:
             _check_start(table.metrics["kl_per_token"], self.config.policy.precision)
+        self.kept.write(iteration, prompts, self.rollout.answers)
         self.memory.end("rollout", cache=self.rollout.cache_bytes)
         self.watched = self.watch.after_rollout(self._row(iteration, table, {}), table, self.rollout.answers)
         self.memory.begin()  # the update alone: what the monitors sampled does not count

@@ -104,6 +104,12 @@ class RefusalDetector:
             raise DataError(f"not a refusal detector ({type(error).__name__})", path=path) from None
 
 
+def opens_with_refusal(text: str) -> bool:
+    """Return whether the first sentence says that the assistant cannot or will not help: a rule of one phrase, where no labeled
+    answers are there to learn from."""
+    return bool(PHRASES["cannot help"].search(_sentences(text)[0]))
+
+
 def _plain(text: str) -> str:
     return text.replace("\u2019", "'").strip()
 

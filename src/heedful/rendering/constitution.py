@@ -8,6 +8,7 @@ from heedful.rendering import constitution_charts as charts
 from heedful.rendering import constitution_tables as tables
 from heedful.rendering.charts import Chart
 from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, PrincipleFigures, RevisionFigures
+from heedful.rendering.habit_charts import habit_charts
 from heedful.rendering.tables import Cell, Table
 
 
@@ -39,6 +40,7 @@ class ConstitutionParts:
     judge: JudgeParts | None
     revisions: RevisionParts | None
     refusals: Table | None
+    habits: tuple[Chart, ...] = ()
 
 
 def constitution_parts(figures: ConstitutionFigures) -> ConstitutionParts:
@@ -47,6 +49,7 @@ def constitution_parts(figures: ConstitutionFigures) -> ConstitutionParts:
         judge=_judge(figures.judge) if figures.judge else None,
         revisions=_revisions(figures.revisions) if figures.revisions else None,
         refusals=tables.refusals(figures.refusals) if figures.refusals else None,
+        habits=habit_charts(figures.habits) if figures.habits else (),
     )
 
 

@@ -142,9 +142,34 @@ class RefusalRow:
 
 
 @dataclass(frozen=True)
+class HabitCurve:
+    """One habit of the answers to one kind of prompts: its share in each iteration, [I], NaN where no such prompt was answered."""
+
+    kind: str
+    shares: tuple[Estimate, ...]
+    phrase: str = ""
+    """Of the phrase that spread: which it is."""
+
+
+@dataclass(frozen=True)
+class HabitFigures:
+    """What became of the answers during RL, by kind of prompts. `by` says who calls an answer a refusal: "gold" or "phrases".
+
+    `curves` are by habit: `refused`, `evasive` (gold alone), `opening` (begins as most answers of the iteration begin), `phrase`
+    (holds the phrase that spread most over the run), `distinct_2` (different bigrams among all, no interval).
+    """
+
+    iterations: tuple[int, ...]
+    by: str
+    n: int
+    curves: Mapping[str, tuple[HabitCurve, ...]]
+
+
+@dataclass(frozen=True)
 class ConstitutionFigures:
     """All that a report says about a constitution."""
 
     judge: JudgeFigures | None = None
     revisions: RevisionFigures | None = None
     refusals: tuple[RefusalRow, ...] = ()
+    habits: HabitFigures | None = None

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
+from heedful.rendering.constitution_content import ConstitutionFigures, HabitFigures, JudgeFigures, RevisionFigures
 from heedful.rendering.content import Estimate
 
 _BESIDE = ("accuracy", "one_person", "two_people", "longer", "longer_by_judge")
 
 
 def constitution_summary(figures: ConstitutionFigures) -> dict[str, Any]:
-    """Return `judge`, `rounds` (of revision) and `refusals`, those that are known."""
+    """Return `judge`, `rounds` (of revision), `refusals` and `habits`, those that are known."""
     found: dict[str, Any] = {}
     if figures.judge:
         found["judge"] = _judge(figures.judge)
@@ -23,7 +23,30 @@ def constitution_summary(figures: ConstitutionFigures) -> dict[str, Any]:
         found["refusals"] = [
             {"kind": row.kind, "model": row.model, "n": row.n, **_known(row.shares)} for row in figures.refusals
         ]
+    if figures.habits:
+        found["habits"] = _habits(figures.habits)
     return found
+
+
+def _habits(habits: HabitFigures) -> list[dict[str, Any]]:
+    """Return the first and the last iteration of each habit and kind."""
+    return [
+        {
+            "habit": name,
+            "kind": curve.kind,
+            **({"by": habits.by} if name in ("refused", "evasive") else {}),
+            **({"phrase": curve.phrase} if curve.phrase else {}),
+            **_known(
+                {
+                    end: each
+                    for end, each in (("first", curve.shares[0]), ("last", curve.shares[-1]))
+                    if each.value == each.value
+                }
+            ),
+        }
+        for name, curves in habits.curves.items()
+        for curve in curves
+    ]
 
 
 def _judge(judge: JudgeFigures) -> dict[str, Any]:

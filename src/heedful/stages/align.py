@@ -196,8 +196,9 @@ def external(config: Config, base: Path) -> dict[str, str]:
 
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
-    """Train; write `model/`, `value_head.safetensors` and one row of `metrics.jsonl` per iteration. Where a monitor spoke there is
-    `alerts.jsonl`; where one ended the run, or gold watched it, `best/` holds the best checkpoint beside the last."""
+    """Train; write `model/`, `value_head.safetensors`, one row of `metrics.jsonl` per iteration, and of its completions up to 256
+    in `answers.jsonl`. Where a monitor spoke there is `alerts.jsonl`; where one ended the run, or gold watched it, `best/` holds
+    the best checkpoint beside the last."""
     from heedful.engines.aligning import align
 
     return align(config, inputs, out, seed=seed)

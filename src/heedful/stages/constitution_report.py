@@ -11,14 +11,18 @@ from heedful.records.artifacts import Artifact
 from heedful.records.constitution import Constitution
 from heedful.records.jsonl import iter_rows
 from heedful.records.seeds import derive_seed
-from heedful.records.types import Outcome, Preference, Prompt, PromptRecord, Verdict
+from heedful.records.types import Completion, Outcome, Preference, Prompt, PromptRecord, Verdict
 
 if TYPE_CHECKING:
     from heedful.records.sides import Key, Side
-    from heedful.rendering.constitution_content import ConstitutionFigures, JudgeFigures, RevisionFigures
+    from heedful.rendering.constitution_content import ConstitutionFigures, HabitFigures, JudgeFigures, RevisionFigures
+    from heedful.rendering.habits import Measure
 
 _GOLD = {"harmlessness": ("harmfulness", -1.0)}
 """A criterion whose gold outcome has another name, and the sign that makes more of it better."""
+ANSWERS = "answers.jsonl"
+"""Of `align`: completions of each rollout."""
+_EVADING = ("refused", "evasive")
 _KIND = "kind"
 """The key of a prompt's meta that says whether it asks for harm."""
 
@@ -41,6 +45,7 @@ def constitution_figures(
         judge=_judge(inputs, world),
         revisions=_revisions(inputs, world, derive_seed(seed, "revisions")),
         refusals=refusal_rows(outcomes, _kinds(inputs)),
+        habits=_habits(inputs, world),
     )
     return found if found != ConstitutionFigures() else None
 
@@ -114,6 +119,37 @@ def _harm(world: str | None) -> Callable[[Prompt, str], float] | None:
     if outcome not in gold.outcomes([""], [""]):
         return None
     return lambda prompt, completion: gold.outcomes([prompt], [completion])[outcome][0]
+
+
+def _habits(inputs: Mapping[str, Artifact], world: str | None) -> HabitFigures | None:
+    """Return what became of answers during RL; None where none were kept, or the kinds of their prompts are not known."""
+    kinds = _kinds(inputs)
+    if "training" not in inputs or not kinds or ANSWERS not in inputs["training"].manifest["files"]:
+        return None
+    from heedful.rendering.habits import Answer, habit_figures
+
+    kept = inputs["training"].records(ANSWERS.removesuffix(".jsonl"), Completion)
+    answers = [
+        Answer(iteration, kinds[row.prompt_id], row.prompt_id, row.prompt, row.completion)
+        for row in kept
+        if row.prompt_id in kinds and isinstance(iteration := row.meta.get("iteration"), int)
+    ]
+    measure, by = _refusing(world)
+    return habit_figures(answers, measure, by=by)
+
+
+def _refusing(world: str | None) -> tuple[Measure, str]:
+    """Return who says whether an answer refuses or evades: the world's gold where it knows, else phrases of refusal."""
+    if world is not None:
+        from heedful.worlds import get_world
+
+        gold = get_world(world)
+        known = [name for name in _EVADING if name in gold.outcomes([""], [""])]
+        if known:
+            return lambda prompt, text: {name: gold.outcomes([prompt], [text])[name][0] > 0 for name in known}, "gold"
+    from heedful.models.refusals import opens_with_refusal
+
+    return lambda _, text: {"refused": opens_with_refusal(text)}, "phrases"
 
 
 def _kinds(inputs: Mapping[str, Artifact]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 `ai_feedback` adds a section on the constitution: each principle, the judge's habits, its labels beside gold's and beside people's
 on the same pairs, which `consensus` or `people` brings. `prompts`, whose `meta.kind` tells requests for harm from ordinary ones,
-adds the matrix of refusals. `revisions` adds harm by round of revision, what the gates took out, and some chains.
+adds the matrix of refusals and, with `training`, curves of evasion and boilerplate during RL. `revisions` adds harm by round of
+revision, what the gates took out, and some chains.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 5
+VERSION = 6
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),

@@ -6,6 +6,8 @@ import numpy as np
 
 from heedful.rendering.constitution_content import (
     ConstitutionFigures,
+    HabitCurve,
+    HabitFigures,
     JudgeFigures,
     PrincipleFigures,
     ReferenceFigures,
@@ -22,7 +24,7 @@ _NUM_COMPARISONS = 600
 
 def made_up_constitution(rng: np.random.Generator) -> ConstitutionFigures:
     """Return the part with everything in it filled; nothing in it was measured."""
-    return ConstitutionFigures(_judge(rng), _revisions(), _refusals())
+    return ConstitutionFigures(_judge(rng), _revisions(), _refusals(), _habits())
 
 
 def _around(value: float, half: float) -> Estimate:
@@ -136,3 +138,21 @@ def _refusals() -> tuple[RefusalRow, ...]:
         )
         for model, kind, full, partial, evasive in rows
     )
+
+
+def _habits() -> HabitFigures:
+    ends = {
+        "refused": {"harmful": (0.2, 0.9), "ordinary": (0.02, 0.08)},
+        "evasive": {"harmful": (0.3, 0.05), "ordinary": (0.06, 0.02)},
+        "opening": {"harmful": (0.1, 0.6), "ordinary": (0.05, 0.1)},
+        "phrase": {"harmful": (0.05, 0.7), "ordinary": (0.0, 0.2)},
+        "distinct_2": {"harmful": (0.6, 0.3), "ordinary": (0.7, 0.65)},
+    }
+    curves = {name: tuple(_curve(name, kind, *each) for kind, each in kinds.items()) for name, kinds in ends.items()}
+    return HabitFigures(tuple(range(12)), "gold", 12 * 64, curves)
+
+
+def _curve(name: str, kind: str, start: float, end: float) -> HabitCurve:
+    values = np.linspace(start, end, 12).tolist()
+    shares = tuple(Estimate(each) if name == "distinct_2" else _around(each, 0.05) for each in values)
+    return HabitCurve(kind, shares, "you are valued" if name == "phrase" else "")

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from heedful.models.loading import load_language_model
 from heedful.models.opening import open_generator
 from heedful.models.policy import LanguagePolicy
 from heedful.records.artifacts import Artifact
-from heedful.records.types import Demonstration, PromptRecord
+from heedful.records.types import Completion, Demonstration, PromptRecord
 from heedful.stages import align, sft
 from heedful.testing.artifacts import artifact_of, run_stage
 from heedful.testing.policies import byte_causal, byte_encoder_decoder, byte_tokenizer
@@ -42,6 +43,10 @@ def test_a_run_writes_a_row_per_iteration_a_model_and_its_value_head(store: Path
     assert abs(table[0]["kl_per_token"]) <= FP32_SUM
     assert all(row["ratio_error"] <= 1e-4 for row in table)
     assert table[-1]["kl_per_token"] > 0
+    kept = artifact.records("answers", Completion)
+    for row in table:
+        scores = [answer.meta["score"] for answer in kept if answer.meta["iteration"] == row["iteration"]]
+        assert np.mean(scores) == pytest.approx(row["score_mean"], rel=FP32_SUM)
     assert artifact.file("value_head.safetensors").is_file()
     assert artifact.metrics["iterations"] == 6
     assert artifact.facts["stopped"] == "all iterations done"

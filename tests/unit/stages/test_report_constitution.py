@@ -203,3 +203,41 @@ def test_without_a_constitution_there_is_no_section(tmp_path: Path, inputs: dict
     summary, page = made(tmp_path, {"evaluation": inputs["evaluation"]})
     assert "constitution" not in summary
     assert 'id="constitution"' not in page
+
+
+def trained(store: Path, texts: tuple[str, ...]) -> Artifact:
+    """A run of two iterations: each prompt is answered by the first text of both, then by the second."""
+    rows = [
+        Completion(
+            id=f"{iteration}/{i}",
+            prompt_id=str(i),
+            prompt=HARMFUL if i % 2 else prompt(i),
+            completion=text,
+            meta={"iteration": iteration, "score": 0.0},
+        )
+        for iteration, text in enumerate(texts)
+        for i in range(PROMPTS)
+    ]
+    with Workspace(store, Identity("align", 4, {"texts": list(texts)}, 0).manifest()) as out:
+        out.write("answers", rows)
+        out.log({"iteration": 0, "score_mean": 0.0})
+        out.log({"iteration": 1, "score_mean": 1.0})
+        return out.finish()
+
+
+def test_evasion_during_rl_by_phrases_where_no_gold_is_known(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
+    kinds = [
+        PromptRecord(id=str(i), prompt=prompt(i), meta={"kind": "harmful" if i % 2 else "ordinary"})
+        for i in range(PROMPTS)
+    ]
+    data = artifact_of(tmp_path / "d", "data", train__prompts=kinds)
+    training = trained(tmp_path / "t", ("Open the window.", "I'm sorry, but I can't help with that."))
+    told, page = made(tmp_path, {**inputs, "prompts": data, "training": training})
+    habits = {(each["habit"], each["kind"]): each for each in told["constitution"]["habits"]}
+    for kind in ("harmful", "ordinary"):
+        assert habits["refused", kind]["by"] == "phrases"
+        assert (habits["refused", kind]["first"]["value"], habits["refused", kind]["last"]["value"]) == (0.0, 1.0)
+    assert "Evasion and boilerplate during RL" in page
+    without, page = made(tmp_path, {**inputs, "training": training})
+    assert "habits" not in without["constitution"]
+    assert "Evasion and boilerplate" not in page
