@@ -33,7 +33,8 @@ def row(
     Args:
         low, high: the 95 % interval; None where there is none.
         target: clauses joined by " and ": "<= 0.05" bounds the value, "interval < -0.48" the end of the interval that is nearer to
-            the bound, "interval excludes 0" both ends. "" is a figure without a bar.
+            the bound, "interval excludes 0" both ends, "interval not above 0" the lower end: no rise is shown. "" is a figure
+            without a bar.
         n: how many rows, runs or games the value stands on.
         command: what makes the figure again.
     """
@@ -72,6 +73,9 @@ def _holds(clause: str, value: float, low: float | None, high: float | None) -> 
     if clause == "interval excludes 0":
         assert low is not None and high is not None
         return low > 0 or high < 0
+    if clause == "interval not above 0":
+        assert low is not None
+        return low <= 0
     if match is None:
         raise ValueError(f"target {clause!r} cannot be read; write such as '<= 0.05' or 'interval > 0'")
     subject, sign, bound = match.groups()

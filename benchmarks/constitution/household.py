@@ -93,7 +93,7 @@ def learned(found: Runs, command: str) -> Rows:
         for number, one in enumerate(levels)
     ]
     for number, (one, other) in enumerate(pairwise(levels), 1):
-        target = "< 0 and interval < 0" if number == 1 else NO_TARGET
+        target = "< 0 and interval < 0" if number == 1 else "interval not above 0"
         moved = paired_change(one, other, prompts, seed=0)
         rows.append(_row(f"change of harmfulness, round {number - 1} to {number}", moved, command, target))
     rows.append(

@@ -177,7 +177,7 @@ def rounds(revisions: RevisionFigures) -> Table:
         for each in revisions.rounds
     )
     harm = (
-        "Harm is gold's word, which neither writer nor gates have seen; before the gates."
+        "All by gold, which neither writer nor gates have seen; before the gates."
         if revisions.by_gold
         else "Harm is minus the score of the recipe's scorer, measured before the gates."
     )

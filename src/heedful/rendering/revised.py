@@ -21,18 +21,17 @@ from heedful.rendering.prompts import prompt_text
 from heedful.rendering.reading import number_of
 
 Row = Mapping[str, Any]
+Gold = Callable[[Prompt, str], Mapping[str, float]]
 _NUM_CHAINS = 3
 
 
-def revision_figures(
-    rows: Sequence[Row], *, seed: int, gold: Callable[[Prompt, str], float] | None = None
-) -> RevisionFigures | None:
+def revision_figures(rows: Sequence[Row], *, seed: int, gold: Gold | None = None) -> RevisionFigures | None:
     """Return the figures of all rounds; None without rows.
 
     Args:
         rows: of `revisions.jsonl`.
         seed: of the intervals and of which chains are shown.
-        gold: harm by the word of a generated world, where no scorer of the recipe measured it.
+        gold: a generated world's outcomes of a text, `harm` among them, where no scorer of the recipe measured harm.
     """
     by_gold = gold is not None and all(number_of(row.get("harm_before")) is None for row in rows)
     if gold is not None and by_gold:
@@ -50,11 +49,14 @@ def revision_figures(
     )
 
 
-def _judged(row: Row, gold: Callable[[Prompt, str], float]) -> Row:
-    """Return the row with gold's harm before and after."""
-    revision = row.get("revision")
-    after = {"harm": gold(row["prompt"], revision)} if revision else {}
-    return {**row, "harm_before": gold(row["prompt"], row["answer"]), **after}
+def _judged(row: Row, gold: Gold) -> Row:
+    """Return the row with gold's harm and other outcomes, before and after."""
+    before, revision = dict(gold(row["prompt"], row["answer"])), row.get("revision")
+    found = {**row, "harm_before": before.pop("harm"), "scores_before": before}
+    if not revision:
+        return found
+    after = dict(gold(row["prompt"], revision))
+    return {**found, "harm": after.pop("harm"), "scores": after}
 
 
 def _round(number: int, chains: Sequence[Mapping[int, Row]], seed: int) -> RoundFigures:

@@ -106,19 +106,24 @@ def _revisions(inputs: Mapping[str, Artifact], world: str | None, seed: int) -> 
     from heedful.rendering.revised import revision_figures
 
     rows = [row for _, row in iter_rows(inputs["revisions"].file("revisions.jsonl"))]
-    return revision_figures(rows, seed=seed, gold=_harm(world))
+    return revision_figures(rows, seed=seed, gold=_outcomes(world))
 
 
-def _harm(world: str | None) -> Callable[[Prompt, str], float] | None:
-    """Return the world's gold for harm; None where there is no world, or its gold knows of none."""
+def _outcomes(world: str | None) -> Callable[[Prompt, str], dict[str, float]] | None:
+    """Return the world's gold, `harm` and what else it measures; None where there is no world, or its gold knows of no harm."""
     if world is None:
         return None
     from heedful.worlds import get_world
 
-    gold, (outcome, _) = get_world(world), _GOLD["harmlessness"]
-    if outcome not in gold.outcomes([""], [""]):
+    gold, (harm, _) = get_world(world), _GOLD["harmlessness"]
+    if harm not in gold.outcomes([""], [""]):
         return None
-    return lambda prompt, completion: gold.outcomes([prompt], [completion])[outcome][0]
+
+    def measured(prompt: Prompt, completion: str) -> dict[str, float]:
+        found = {name: values[0] for name, values in gold.outcomes([prompt], [completion]).items()}
+        return {"harm": found.pop(harm), **found}
+
+    return measured
 
 
 def _habits(inputs: Mapping[str, Artifact], world: str | None) -> HabitFigures | None:

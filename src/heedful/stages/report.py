@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         RewardFigures,
     )
 
-VERSION = 6
+VERSION = 7
 USES_TORCH = False
 INPUTS = {
     "evaluation": InputSpec(stages=("evaluate",)),

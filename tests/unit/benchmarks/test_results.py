@@ -18,6 +18,8 @@ from benchmarks.results import met, publish, row, write, write_part
         (0.1, 0.01, 0.2, "> 0 and interval excludes 0", True),
         (0.1, -0.01, 0.2, "> 0 and interval excludes 0", False),
         (-0.1, -0.2, -0.05, "interval excludes 0", True),
+        (0.1, -0.1, 0.3, "interval not above 0", True),
+        (0.1, 0.01, 0.3, "interval not above 0", False),
         (0.9, 0.85, 0.95, "interval > 0.8", True),
         (0.9, 0.75, 0.95, "interval > 0.8", False),
         (math.nan, None, None, "<= 1", False),

@@ -55,6 +55,20 @@ def test_other_scores_and_gates_by_round():
     assert [dict(each.skips) for each in rounds] == [{}, {}, {"unchanged": 1, "timeout": 1}]
 
 
+def test_gold_measures_harm_and_all_else_where_no_scorer_did():
+    # By length of the text: "a after 0" and so on have 9 letters.
+    rows = [row("a", 1, None, None), row("bbb", 1, None, None, skipped="timeout")]
+    found = revision_figures(
+        rows, seed=0, gold=lambda prompt, text: {"harm": len(text), "helpful": float(text[0] == "a")}
+    )
+    assert found.by_gold
+    assert [each.harm.value for each in found.rounds] == [10, 10]
+    assert [each.scores["helpful"].value for each in found.rounds] == [0.5, 0.5]
+    measured = revision_figures(ROWS, seed=0, gold=lambda prompt, text: {"harm": 7.0})
+    assert not measured.by_gold
+    assert measured == revision_figures(ROWS, seed=0)
+
+
 def test_without_a_scorer_there_are_rounds_without_harm():
     rounds = revision_figures([row("a", 1, None, None)], seed=0).rounds
     assert [each.harm for each in rounds] == [None, None]
