@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -158,7 +159,7 @@ def serving(model: Path, log: Path) -> Iterator[Served]:
 
 
 def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600  # on a busy machine its imports alone take minutes
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -181,15 +182,19 @@ def chain(server: Served, tmp_path_factory: pytest.TempPathFactory) -> Run:
     (base / "served.toml").write_text(RECIPE.format(answers=ANSWERS, rounds=ROUNDS, **servers))
     before = {path: server.asked(path) for path in ("completions", "chat/completions")}
     done = run(base / "served.toml", out=base / "run")
-    figures = {step.name: step.artifact.metrics for step in done.steps}
     # the server's own count is the stages': nothing was asked twice, and nobody else was asked
-    assert server.asked("chat/completions") - before["chat/completions"] == figures["red_team"]["target_requests"]
-    texts = [
-        (name, f"{who}_requests")
-        for name, who in (("red_team", "writer"), ("revise", "writer"), ("ai_feedback", "judge"))
-    ]
-    assert server.asked("completions") - before["completions"] == sum(figures[name][count] for name, count in texts)
+    assert server.asked("chat/completions") - before["chat/completions"] == figure(done["red_team"], "target_requests")
+    texts = (("red_team", "writer"), ("revise", "writer"), ("ai_feedback", "judge"))
+    told = [figure(done[name], f"{who}_requests") for name, who in texts]
+    assert server.asked("completions") - before["completions"] == sum(told)
     return done
+
+
+def figure(artifact: Artifact, *names: str) -> float:
+    found: Any = artifact.metrics
+    for name in names:
+        found = found[name]
+    return float(found)
 
 
 def test_the_server_is_attacked_with_given_prompts_and_with_one_that_it_wrote(chain: Run) -> None:
@@ -201,7 +206,7 @@ def test_the_server_is_attacked_with_given_prompts_and_with_one_that_it_wrote(ch
     answers = attack.records("completions", Completion)
     assert len(answers) == ANSWERS * len(prompts)
     assert all(answer.finished and f" {answer.completion}" in (*RUDE, *DECENT) for answer in answers)
-    assert attack.metrics["harmful"]["value"] > 0.5  # type: ignore[index, call-overload]
+    assert figure(attack, "harmful", "value") > 0.5
 
 
 def test_the_server_criticises_and_revises_round_by_round(chain: Run, server: Served) -> None:
@@ -215,9 +220,9 @@ def test_the_server_criticises_and_revises_round_by_round(chain: Run, server: Se
         assert row.answer == attempts[row.completion_id]
         assert (row.skipped == "unchanged") == (row.revision == row.answer)
         attempts[row.completion_id] = str(row.revision)
-    figures = chain["revise"].metrics
-    assert figures["writer_requests"] == 2 * len(rows)
-    assert figures["harm_before"] > 0.5 > figures["harm_after"] == 0  # type: ignore[operator]
+    revise = chain["revise"]
+    assert figure(revise, "writer_requests") == 2 * len(rows)
+    assert figure(revise, "harm_before") > 0.5 > figure(revise, "harm_after") == 0
 
 
 def test_a_model_learns_from_the_servers_revisions(chain: Run) -> None:
@@ -248,8 +253,9 @@ def check_votes(artifact: Artifact, pairs: int) -> None:
     # 0, 1, 2 or 3 votes for (A), and half a vote for each side
     assert {v.p for v in verdicts} <= {0.125, 0.375, 0.625, 0.875}
     # each request had one sample, of at most four tokens
-    assert artifact.metrics["judge_requests"] == VOTES * artifact.metrics["questions"]  # type: ignore[operator]
-    assert 0 < artifact.metrics["judge_completion_tokens"] <= 4 * artifact.metrics["judge_requests"]  # type: ignore[operator]
+    requests = figure(artifact, "judge_requests")
+    assert requests == VOTES * len(verdicts)
+    assert 0 < figure(artifact, "judge_completion_tokens") <= 4 * requests
 
 
 def test_requests_side_by_side_label_pairs(server: Served, tmp_path: Path) -> None:
