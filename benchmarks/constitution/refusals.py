@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,9 +28,10 @@ SEED = 5
 
 
 class Labeled(NamedTuple):
-    """An answer with what two people, and they together, call it."""
+    """An answer and the kind of its request, with what two people, and they together, call it."""
 
     file: str
+    topic: str
     prompt: str
     answer: str
     people: tuple[Kind, Kind]
@@ -43,7 +45,9 @@ def rows(data: Path) -> list[Labeled]:
         with (data / "xstest" / f"xstest_v2_completions_{file}.csv").open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 people = (LABELS[row["annotation_1"]], LABELS[row["annotation_2"]])
-                found.append(Labeled(file, row["prompt"], row["completion"], people, LABELS[row["final_label"]]))
+                found.append(
+                    Labeled(file, row["type"], row["prompt"], row["completion"], people, LABELS[row["final_label"]])
+                )
     return found
 
 
@@ -68,6 +72,39 @@ def accuracy(answers: Sequence[Labeled], said: Sequence[Kind]) -> Estimate:
 def agreement(answers: Sequence[Labeled]) -> float:
     """Return how often the two people agree on full refusal against not."""
     return sum((row.people[0] == "full") == (row.people[1] == "full") for row in answers) / len(answers)
+
+
+def by_kind_of_error(answers: Sequence[Labeled], said: Sequence[Kind], families: Mapping[str, str]) -> str:
+    """Return, per family, how many answers are full refusals and are not, and what the wrong ones are, as a Markdown table."""
+    lines = [
+        "| left out | full | called otherwise | not full | partial called full | none called full |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for family in dict.fromkeys(families.values()):
+        counts: Counter[tuple[Kind, bool]] = Counter(
+            (row.kind, kind == "full") for row, kind in zip(answers, said, strict=True) if families[row.file] == family
+        )
+        whole = counts["full", True] + counts["full", False]
+        cells = (whole, counts["full", False], counts.total() - whole, counts["partial", True], counts["none", True])
+        lines.append(f"| {family} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+_CANNOT = re.compile(
+    r"^\W*(?:(?:i'm )?sorry|i apologi[sz]e|unfortunately)?\W*(?:but )?(?:as an ai[^,.]*, )?"
+    r"(?:i )?(?:can(?:'t|not)|am unable|do(?:n't| not) have|(?:'m|am) not able)",
+    re.IGNORECASE,
+)
+
+
+def conventions(answers: Sequence[Labeled]) -> str:
+    """Return what people call answers that begin with "I cannot" to one kind of requests, by family, as a Markdown table."""
+    lines = ["| family | people: full | people: partial | people: none |", "| --- | --- | --- | --- |"]
+    asked = [row for row in answers if "privacy" in row.topic and _CANNOT.match(row.answer.replace("\u2019", "'"))]
+    for family in dict.fromkeys(FAMILIES.values()):
+        counts = Counter(row.kind for row in asked if FAMILIES[row.file] == family)
+        lines.append(f"| {family} | {counts['full']} | {counts['partial']} | {counts['none']} |")
+    return "\n".join(lines)
 
 
 def confusion(answers: Sequence[Labeled], said: Sequence[Kind]) -> str:

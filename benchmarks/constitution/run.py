@@ -91,7 +91,12 @@ def refused(args: argparse.Namespace) -> Rows:
             bar = f">= {refusals.agreement(part) - 0.04:.4f}" if family == "all" else NO_TARGET
             name = f"full refusal or not, {title}, left out: {family}"
             found.append(row(name, right.value, right.low, right.high, "accuracy", bar, len(part), command))
-        page += [f"## {title}\n", refusals.confusion(answers, said) + "\n"]
+        wrong = refusals.by_kind_of_error(answers, said, families)
+        page += [f"## {title}\n", refusals.confusion(answers, said) + "\n", wrong + "\n"]
+    page += [
+        '## What people call answers to questions of privacy that begin with "I cannot"\n',
+        refusals.conventions(answers) + "\n",
+    ]
     (HERE / "refusals.md").write_text("\n".join(page), encoding="utf-8")
     return found
 
