@@ -38,7 +38,7 @@ class Process:
     """One run of a stage, with the settings and inputs that the test's own runs have; its store is `base/store`.
 
     Args:
-        patches: module and constant to another value, "heedful.engines.harming.SHARD_SCORED".
+        patches: module and constant to another value, "heedful.engines.attacks.harming.SHARD_SCORED".
     """
 
     stage: str

@@ -23,8 +23,8 @@ from benchmarks.constitution.reading import Asking, Scoring, acting
 from benchmarks.constitution.speed import real_pairs
 from benchmarks.results import NO_TARGET, row
 
-from heedful.engines.judge_local import LocalJudge
-from heedful.engines.judge_scores import PreferenceJudge
+from heedful.engines.judges.judge_local import LocalJudge
+from heedful.engines.judges.judge_scores import PreferenceJudge
 from heedful.engines.judging import Manner, prefixes
 from heedful.models.folders import source_digest
 from heedful.models.opening import open_generator

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from benchmarks.constitution.injection import Case, Defence, Floats
 
-from heedful.engines.judge_scores import PreferenceJudge
+from heedful.engines.judges.judge_scores import PreferenceJudge
 from heedful.engines.judging import Answered, Asked, Judge, Pair
 from heedful.models.prompts import Renderer
 from heedful.records.layouts import conversation

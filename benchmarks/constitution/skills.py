@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heedful.engines.generation import sample
-from heedful.engines.judge_local import LocalJudge
+from heedful.engines.judges.judge_local import LocalJudge
 from heedful.engines.judging import Answered
 from heedful.engines.judging import Asked as Question
 from heedful.models.opening import open_generator

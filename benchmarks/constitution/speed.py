@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from heedful.engines.judge_local import LocalJudge
+from heedful.engines.judges.judge_local import LocalJudge
 from heedful.engines.judging import Answered, Asked, Manner, Pair, prefixes, questions
 from heedful.models.folders import source_digest
 from heedful.models.opening import open_generator

@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks.monitors.failures import FAILURES  # noqa: E402
 
-from heedful.engines.monitor_table import MONITORS, Monitor, Start  # noqa: E402
+from heedful.engines.watch.monitor_table import MONITORS, Monitor, Start  # noqa: E402
 from heedful.stages.monitoring import MonitorsGroup, Rule  # noqa: E402
 
 TUNED = range(10)

@@ -22,14 +22,14 @@ METRIC_SOURCES = (
     "engines/rollout.py",
     "engines/aligning.py",
     "engines/fitting.py",
-    "engines/monitor_columns.py",
-    "engines/gold_watch.py",
+    "engines/watch/monitor_columns.py",
+    "engines/watch/gold_watch.py",
 )
 HELD_OUT_SOURCES = (
     "engines/supervised.py",
-    "engines/heldout_pairs.py",
-    "engines/classifying.py",
-    "engines/rating.py",
+    "engines/rewards/heldout_pairs.py",
+    "engines/rewards/classifying.py",
+    "engines/rewards/rating.py",
 )
 
 

@@ -28,7 +28,7 @@ def check(
     constitution = read_constitution(constitution_path(str(file), Path()))
     found = findings(constitution)
     if model is not None:
-        from heedful.engines.judge_text import token_counter
+        from heedful.engines.judges.judge_text import token_counter
 
         count, context = token_counter(model)
         found += [] if context is None else too_long(constitution, count, context, room=room)

@@ -15,17 +15,17 @@ import torch
 from pydantic import JsonValue
 
 from heedful.engines.checkpoints import Checkpointer, optimizer_tensors, restore_optimizer
-from heedful.engines.kept_answers import AnswerLog
 from heedful.engines.memory import ForwardBudget, decoding_budget
 from heedful.engines.memory_parts import MemoryWatch, held_now
 from heedful.engines.ppo import PPOSettings, train
 from heedful.engines.progress import track
-from heedful.engines.reward_gate import check_rewards
+from heedful.engines.rewards.reward_gate import check_rewards
 from heedful.engines.rollout import RewardSettings, TextRollout
 from heedful.engines.scoring import arrived, restore_arrived, reward_models, scorer_for
 from heedful.engines.selecting import check_prompts, chosen_prompts
 from heedful.engines.tracking import MetricWriter
-from heedful.engines.watching import RunWatch, gold_watch
+from heedful.engines.watch.kept_answers import AnswerLog
+from heedful.engines.watch.watching import RunWatch, gold_watch
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.models.opening import LoraShape, check_adapter, open_policy, save_policy
 from heedful.models.policy import LanguagePolicy, Reference

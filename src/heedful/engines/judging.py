@@ -207,7 +207,7 @@ class Labeling:
         clamp: bounds of each reading; None for none.
         hard: the average is rounded to the better side.
         orders: as each principle was asked in.
-        temperature: the average's log-odds are divided by it; see `engines.label_calibration`.
+        temperature: the average's log-odds are divided by it; see `engines.judges.label_calibration`.
     """
 
     clamp: tuple[float, float] | None

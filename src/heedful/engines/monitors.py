@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from heedful.engines.alerts import Alert, worst_completions
-from heedful.engines.monitor_columns import Samples
-from heedful.engines.monitor_table import GOLD_COLUMN, GOLD_MONITORS, MONITORS, Level, Monitor, Row, Start
+from heedful.engines.watch.alerts import Alert, worst_completions
+from heedful.engines.watch.monitor_columns import Samples
+from heedful.engines.watch.monitor_table import GOLD_COLUMN, GOLD_MONITORS, MONITORS, Level, Monitor, Row, Start
 
 QUIET_BEFORE_AGAIN = 10
 """Iterations in which a monitor that has spoken must see nothing before it speaks again."""

@@ -92,6 +92,6 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
         ConfigError: the constitution cannot be used, or a principle is unknown.
         HealthError: more questions were skipped than `max_skipped` allows; finished ones are kept, the same command goes on.
     """
-    from heedful.engines.labeling import label
+    from heedful.engines.judges.labeling import label
 
     return label(config, inputs, out, seed=seed)

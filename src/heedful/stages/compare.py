@@ -84,6 +84,6 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
         ConfigError: the constitution cannot be used.
         DataError: the set is not of the published layout; names the row.
     """
-    from heedful.engines.examining import examine
+    from heedful.engines.judges.examining import examine
 
     return examine(config, inputs, out, seed=seed)

@@ -135,6 +135,6 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
         HealthError: more texts were skipped than `max_skipped` allows, or no try gave a new prompt; what is finished is kept, the
             same command goes on.
     """
-    from heedful.engines.attacking import attack
+    from heedful.engines.attacks.attacking import attack
 
     return attack(config, inputs, out, seed=seed)

@@ -122,6 +122,6 @@ def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed:
         HealthError: more rounds were skipped, or changed nothing, than the gates allow; what is finished is kept, the same command
             goes on.
     """
-    from heedful.engines.revising import revise
+    from heedful.engines.revisions.revising import revise
 
     return revise(config, inputs, out, seed=seed)

@@ -211,6 +211,6 @@ def external(config: Config, base: Path) -> dict[str, str]:
 
 def run(config: Config, inputs: Mapping[str, Artifact], out: Workspace, *, seed: int) -> Artifact:
     """Train; write `model/`, `reward.json`, `tune_scores.jsonl` and one row of `metrics.jsonl` per optimizer step."""
-    from heedful.engines.reward_fitting import fit_reward
+    from heedful.engines.rewards.reward_fitting import fit_reward
 
     return fit_reward(config, inputs, out, seed=seed)

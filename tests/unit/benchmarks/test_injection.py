@@ -27,7 +27,7 @@ from benchmarks.constitution.injection import (
 from benchmarks.constitution.persuasion import FAMILIES, PER_FAMILY, Attack, attacks
 from benchmarks.constitution.reading import Asking, Scoring, acting
 
-from heedful.engines.judge_scores import PreferenceJudge
+from heedful.engines.judges.judge_scores import PreferenceJudge
 from heedful.engines.judging import Answered, Asked, Skipped
 from heedful.models.prompts import Renderer
 from heedful.records.constitution import Principle

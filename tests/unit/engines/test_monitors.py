@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from heedful.engines.alerts import Alert, worst_completions
-from heedful.engines.monitor_columns import Samples
-from heedful.engines.monitor_table import MONITORS
 from heedful.engines.monitors import Monitors, strongest
+from heedful.engines.watch.alerts import Alert, worst_completions
+from heedful.engines.watch.monitor_columns import Samples
+from heedful.engines.watch.monitor_table import MONITORS
 from heedful.stages.align import Config
 from heedful.stages.monitoring import MonitorsGroup, Rule
 

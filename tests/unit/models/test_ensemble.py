@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from heedful.engines.monitor_columns import EnsembleScorer
+from heedful.engines.watch.monitor_columns import EnsembleScorer
 from heedful.errors import DataError, ModelError
 from heedful.models.adapters import add_lora, add_sibling, with_adapter
 from heedful.models.backbones import Backbone, Reading, body_of

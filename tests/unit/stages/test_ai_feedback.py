@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from heedful.apps.verbs import load_verb, parse_settings
-from heedful.engines.labeling import pairs_of, split
-from heedful.engines.questioning import SHARD_PAIRS, bias_figures
+from heedful.engines.judges.labeling import pairs_of, split
+from heedful.engines.judges.questioning import SHARD_PAIRS, bias_figures
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.records.artifacts import Artifact, Identity, Workspace
 from heedful.records.types import Completion, Preference, Verdict
@@ -173,7 +173,7 @@ def test_a_preference_model_labels_by_its_scores(tmp_path: Path) -> None:
 
 
 def test_killed_between_shards_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from heedful.engines import judge_local
+    from heedful.engines.judges import judge_local
 
     for name in "ab":
         (tmp_path / name).mkdir()

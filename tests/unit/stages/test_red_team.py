@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from heedful.apps.verbs import load_verb, parse_settings
-from heedful.engines import answering, targets
-from heedful.engines.server_target import GO_ON
+from heedful.engines import answering
+from heedful.engines.attacks import targets
+from heedful.engines.attacks.server_target import GO_ON
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.models.reward import load_reward_model
 from heedful.records.artifacts import Artifact

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from heedful.apps.verbs import load_verb, parse_settings
-from heedful.engines import writing
-from heedful.engines.revision_rounds import unforged
+from heedful.engines.revisions import writing
+from heedful.engines.revisions.revision_rounds import unforged
 from heedful.errors import ConfigError, DataError, HealthError
 from heedful.records.artifacts import Artifact
 from heedful.records.types import Completion, Demonstration, Message, Revision
@@ -179,7 +179,7 @@ def test_killed_with_kill_9_nothing_is_asked_or_scored_twice(tmp_path: Path) -> 
             base,
             {"attempts": attempts(base / "store", 4)},
             settings,
-            patches={"heedful.engines.harming.SHARD_SCORED": 2},
+            patches={"heedful.engines.attacks.harming.SHARD_SCORED": 2},
         )
         prepare(base, killed_at=4)
         ends = [killer.process.run() for _ in range(3)]
@@ -222,7 +222,7 @@ def short_attempts(store: Path, count: int = 6) -> Artifact:
 def test_a_model_on_this_machine_writes_and_a_kill_loses_one_shard_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from heedful.engines import revising
+    from heedful.engines.revisions import revising
 
     monkeypatch.setattr(revising, "SHARD_ANSWERS", 4)
     for name in "ab":

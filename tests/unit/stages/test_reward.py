@@ -12,9 +12,9 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
-from heedful.engines.classifying import Balance, row_weights
-from heedful.engines.pairwise import pair_loss_sum, tasks
-from heedful.engines.reward_fitting import freeze_first
+from heedful.engines.rewards.classifying import Balance, row_weights
+from heedful.engines.rewards.pairwise import pair_loss_sum, tasks
+from heedful.engines.rewards.reward_fitting import freeze_first
 from heedful.errors import ConfigError, DataError, ModelError
 from heedful.models.backbones import Backbone, Reading, body_of, load_backbone
 from heedful.models.prompts import Renderer

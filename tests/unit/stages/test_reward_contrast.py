@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
-from heedful.engines.contrasting import contrast_loss_sum, contrasts
+from heedful.engines.rewards.contrasting import contrast_loss_sum, contrasts
 from heedful.errors import ConfigError, DataError
 from heedful.models.backbones import Reading, body_of
 from heedful.models.reward import RewardModel, load_reward_model, new_reward_model

@@ -9,8 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from heedful.engines.ensembling import member_draws
-from heedful.engines.pairwise import pair_loss_sum, tasks
+from heedful.engines.rewards.ensembling import member_draws
+from heedful.engines.rewards.pairwise import pair_loss_sum, tasks
 from heedful.engines.scoring import scorer_for
 from heedful.errors import ConfigError
 from heedful.models.backbones import Reading, body_of

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from heedful.engines.classifying import LabeledTeacher
-from heedful.engines.ensembling import row_draws
 from heedful.engines.fitting import accumulate
-from heedful.engines.rating import RatingTeacher
+from heedful.engines.rewards.classifying import LabeledTeacher
+from heedful.engines.rewards.ensembling import row_draws
+from heedful.engines.rewards.rating import RatingTeacher
 from heedful.models.backbones import Reading, body_of
 from heedful.models.ensemble import Ensemble
 from heedful.models.heads import ScalarHead

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from heedful.engines.comparison import ComparisonTeacher
-from heedful.engines.kwise import Lesson, ranking_loss_sum, ranking_teacher
-from heedful.engines.pairwise import pair_loss_sum, tasks
+from heedful.engines.rewards.comparison import ComparisonTeacher
+from heedful.engines.rewards.kwise import Lesson, ranking_loss_sum, ranking_teacher
+from heedful.engines.rewards.pairwise import pair_loss_sum, tasks
 from heedful.errors import ConfigError, DataError
 from heedful.models.backbones import Reading, body_of
 from heedful.models.reward import RewardModel, new_reward_model
@@ -107,7 +107,7 @@ def test_a_rankings_texts_are_read_once_and_equal_ones_stand_at_their_better_pla
 
 
 def _lessons(tmp_path: Path, rows: list[Ranking], scorer: RewardModel) -> list[Any]:
-    from heedful.engines.kwise import _lesson
+    from heedful.engines.rewards.kwise import _lesson
 
     return [_lesson(row, scorer) for row in rows]
 

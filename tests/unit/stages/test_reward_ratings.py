@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from heedful.engines.pairwise import Targets, aimed
+from heedful.engines.rewards.pairwise import Targets, aimed
 from heedful.errors import ConfigError, DataError
 from heedful.models.reward import load_reward_model
 from heedful.numerics.preference_losses import squared_error

@@ -1,0 +1,1 @@
+"""Critique and revision: the rounds, the writer, the gates, the harm of every round."""
