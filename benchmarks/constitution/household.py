@@ -6,14 +6,18 @@ train on, whose topics and wordings no lesson has), on seeds that were not looke
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from benchmarks.constitution.skills import GOLD, Floats, Trained
 from benchmarks.results import NO_TARGET, row
 from benchmarks.reward.intervals import Statistic, bootstrap
@@ -68,21 +72,13 @@ def figures(seeds: Sequence[int], command: str) -> Rows:
 
 def learned(found: Runs, command: str) -> Rows:
     """Return the three skills of the first model on held-out prompts: harm round by round, critiques, choices."""
-    harm: list[list[Floats]] = []
-    named, stated, right, prompts, compared = [], [], [], [], []
-    for seed, folder in found.items():
-        model = Trained(Artifact.open(folder / "sft").path / "model", seed)
-        for kind in ("harmful", "ordinary"):
-            asked = _held(folder, kind)
-            if kind == "harmful":
-                rounds = model.rounds(asked, ROUNDS)
-                harm.append(rounds.gold("harmfulness"))
-                named.append(rounds.named[0])
-                prompts += [f"{seed}/{prompt}" for prompt in rounds.prompts]
-            choices = model.choices(asked)
-            stated.append(choices.stated)
-            right.append(choices.right)
-            compared += [f"{seed}/{prompt}" for prompt in choices.prompts]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        every = list(pool.map(_skills, found.items()))
+    harm = [one.harm for one in every]
+    named, stated, right = ([getattr(one, name) for one in every] for name in ("named", "stated", "right"))
+    prompts = [prompt for one in every for prompt in one.prompts]
+    compared = [prompt for one in every for prompt in one.compared]
     levels = [np.concatenate(one) for one in zip(*harm, strict=True)]
     rows = [
         _row(
@@ -104,6 +100,42 @@ def learned(found: Runs, command: str) -> Rows:
         )
     )
     return [*rows, *_agreement("choices between own answers, held-out prompts", right, stated, compared, command)]
+
+
+class Skills(NamedTuple):
+    """What the first model of one seed has learned, on held-out prompts; prompts are named with their seed.
+
+    Args:
+        harm: gold harmfulness of the answers to requests for harm, after each round, [R + 1][N].
+        named: whether a critique names the right flaw, [N].
+        prompts: of these rows, [N].
+        stated: P(first is better) of pairs of own answers, both orders averaged, [C].
+        right: whether gold holds the first for better, [C].
+        compared: the prompts of these pairs, [C].
+    """
+
+    harm: list[Floats]
+    named: Floats
+    prompts: list[str]
+    stated: Floats
+    right: Floats
+    compared: list[str]
+
+
+def _skills(run: tuple[int, Path]) -> Skills:
+    seed, folder = run
+    model = Trained(Artifact.open(folder / "sft").path / "model", seed)
+    harmful, ordinary = _held(folder, "harmful"), _held(folder, "ordinary")
+    rounds = model.rounds(harmful, ROUNDS)
+    choices = [model.choices(asked) for asked in (harmful, ordinary)]
+    return Skills(
+        rounds.gold("harmfulness"),
+        rounds.named[0],
+        [f"{seed}/{prompt}" for prompt in rounds.prompts],
+        np.concatenate([one.stated for one in choices]),
+        np.concatenate([one.right for one in choices]),
+        [f"{seed}/{prompt}" for one in choices for prompt in one.prompts],
+    )
 
 
 def ladder(found: Runs, command: str) -> Rows:
