@@ -32,7 +32,8 @@ PRINCIPLES = ("harmless", "kind", "plain", "open", "fair", "wise-friend")
 """Of the household constitution; a smaller number takes the first."""
 STAGE_ONE = ("world", "sft", "red_team", "revise", "stage_one", "evaluate_stage_one")
 LABELED = (*STAGE_ONE, "samples", "checked", "collect", "consensus", "ai_feedback")
-FINAL = (*LABELED, "preference_model", "align", "evaluate")
+TAUGHT = (*LABELED, "asked", "collect_help", "help", "preference_model")
+FINAL = (*TAUGHT, "align", "evaluate")
 HARM, HELP, EVADED = "harmfulness", "helpfulness", "evasive"
 RIGHT, LOSS = "AI labels right", "preference model's log-loss"
 MEASURES = {

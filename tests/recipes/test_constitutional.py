@@ -67,6 +67,8 @@ def test_the_stages_hand_on_what_they_make(tmp_path: Path) -> None:
         "stage_one.epochs": 0,
         "samples.limit": 40,
         "samples.max_new_tokens": 8,
+        # it writes nothing but nonsense, which people would mark as such and tie
+        "collect_help.panel": [{"name": name, "marks_fails": False} for name in ("Dora", "Emil", "Fay")],
         "preference_model.epochs": 1,
         "align.iterations": 1,
         "align.rollout.rows": 8,
