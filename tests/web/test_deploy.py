@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -87,16 +88,28 @@ def proxy(folder, upstream):
     ):
         wait_for(port, process)
         authority = folder / "certificates" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not authority.is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        # It listens before its own certificate is signed; until then a handshake ends in an internal error.
+        while not shakes_hands(port, authority):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield f"https://localhost:{port}", authority
 
 
-def test_people_come_in_by_tls_and_only_the_proxy_says_who_they_are(tmp_path):
-    import ssl
+def shakes_hands(port, authority):
+    trusted = ssl.create_default_context(cafile=str(authority))
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            trusted.wrap_socket(plain, server_hostname="localhost").close()
+    except ssl.SSLError:
+        return False
+    return True
 
+
+def test_people_come_in_by_tls_and_only_the_proxy_says_who_they_are(tmp_path):
     with site(tmp_path) as (port, token), proxy(tmp_path, port) as (address, authority):
         trusted = ssl.create_default_context(cafile=str(authority))
         with httpx.Client(verify=trusted, base_url=address, headers={"origin": address}, timeout=30) as browser:
