@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from heedful.engines.judges.judge_client import PATHS, Client, Server, side_by_side
 from heedful.engines.judges.judge_text import disarmed
+from heedful.engines.judges.text_server import kept_text
 from heedful.engines.judging import Answered, Asked, Skipped
 from heedful.records.files import sha256_json
 from heedful.records.formats import HUMAN
@@ -141,18 +142,10 @@ def _kept(answer: Any) -> dict[str, Any] | Skipped:
     Raises:
         ValueError, KeyError, TypeError: it has another shape.
     """
-    choice = answer["choices"][0]
-    if choice.get("finish_reason") == "content_filter":
-        return Skipped("refused", "the server's filter stopped the answer")
-    text = choice["text"] if "text" in choice else choice["message"]["content"]
-    if not isinstance(text, str):
-        raise ValueError("the answer is no text")
-    return {
-        "text": text,
-        "places": list(_places(choice.get("logprobs"))),
-        "finish": choice.get("finish_reason"),
-        "usage": answer.get("usage"),
-    }
+    kept = kept_text(answer)
+    return (
+        kept if isinstance(kept, Skipped) else {**kept, "places": list(_places(answer["choices"][0].get("logprobs")))}
+    )
 
 
 def _places(logprobs: Any) -> Iterator[list[Any]]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from heedful.engines.judging import Pair
 from heedful.engines.rewards.pair_calibration import halves_figures, pair_temperature
-from heedful.records.sides import Key, key_of, people_sides
+from heedful.records.sides import Key, Side, key_of, people_sides
 from heedful.records.types import Preference
 
 SURE = 1 - 1e-6
@@ -34,14 +35,18 @@ class People:
 
     preferences: Sequence[Preference]
 
+    @cached_property
+    def sides(self) -> dict[Key, Side]:
+        """The majority's side of each pair that has one."""
+        return people_sides(self.preferences)
+
     def pairs(self, known: Iterable[Pair]) -> list[Pair]:
         """Return the pairs with a majority that are not among those `known`; their ids say where they are from."""
         have = {_key(pair) for pair in known}
         found: dict[Key, Pair] = {}
-        sides = people_sides(self.preferences)
         for row in self.preferences:
             key = key_of(row)
-            if key in sides and key not in have and key not in found:
+            if key in self.sides and key not in have and key not in found:
                 first, second = sorted(key[1])
                 number = len(found)
                 named = (f"people/{number:05d}/0", f"people/{number:05d}/1")
@@ -55,10 +60,9 @@ class People:
             labels: the judge's, at temperature 1; those on pairs that people have not compared are left out.
             seed: of the halves; each is judged by the temperature of the other, see `engines.rewards.pair_calibration`.
         """
-        sides = people_sides(self.preferences)
-        rows = {key: row for row in labels if (key := key_of(row)) in sides}
+        rows = {key: row for row in labels if (key := key_of(row)) in self.sides}
         leads = np.array([log_odds(row.p) for row in rows.values()])
-        right = np.array([float(sides[key].better == row.chosen) for key, row in rows.items()])
+        right = np.array([float(self.sides[key].better == row.chosen) for key, row in rows.items()])
         tasks = [row.task_id for row in rows.values()]
         temperature = pair_temperature(leads, right)
         figures = halves_figures(leads, 1.0, right, tasks, seed=seed)
